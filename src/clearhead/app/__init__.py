@@ -1,0 +1,1 @@
+"""Thin doors: the command line and the demo."""

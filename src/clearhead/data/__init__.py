@@ -1,0 +1,1 @@
+"""Files to arrays: reading, indexing, copies, splits, canvas, generated heads."""

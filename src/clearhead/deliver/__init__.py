@@ -1,0 +1,1 @@
+"""What a reader gets: figures and the run page."""

@@ -1,0 +1,1 @@
+"""Where the evidence lies: class activation maps and explanations."""

@@ -1,0 +1,1 @@
+"""Nets, the classifier around them, training, runs and their evaluation."""

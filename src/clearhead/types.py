@@ -356,7 +356,7 @@ class Explanation:
     """The class whose evidence is shown."""
     heat: NDArray[np.float32]
     peak: float
-    """Largest value on the native grid before any scaling; 0 where there is no positive evidence."""
+    """Largest value on the native grid before any scaling; 0 where no place speaks for the target."""
     grid: tuple[int, int]
     """Rows and columns of the native grid on which the evidence was computed."""
     unit: str = "logit"

@@ -1,0 +1,411 @@
+"""How good the calls are: scores per file and per group, each with an interval over groups."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import metrics
+
+from clearhead.errors import ManifestError, RecipeError, RunError
+from clearhead.measure.bootstrap import Sample, interval, resample
+
+SINGLE = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "pr_auc")
+"""Scores of the whole sample."""
+PER_CLASS = ("f1", "sensitivity", "specificity", "precision")
+"""Scores of each class against the rest."""
+
+
+# --- The nouns ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure between 0 and 1 with the ends of its interval; None where undefined, never NaN.
+
+    The value can be defined where the interval is not: with a single group, or where more than
+    half of the resamples leave the score undefined.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "undefined"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every score under one weighting.
+
+    `accuracy` is the share of correct calls; `balanced_accuracy` the mean sensitivity over the
+    classes that have files (undefined with one class); `f1_macro` the mean F1 over the classes
+    that have files or are called. `f1`, `sensitivity`, `specificity`, `precision` take each class
+    against the rest. `roc_auc` and `pr_auc` (average precision) rank by probability: of the
+    positive class where there are two, else the mean over the classes, one against the rest.
+    `confusion` has a row per true class and a column per called class; its cells are weights, so
+    per group they may be fractions.
+    """
+
+    accuracy: Score
+    balanced_accuracy: Score
+    f1_macro: Score
+    f1: dict[str, Score]
+    sensitivity: dict[str, Score]
+    specificity: dict[str, Score]
+    precision: dict[str, Score]
+    roc_auc: Score
+    pr_auc: Score
+    confusion: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Scores:
+        """The scores that `dataclasses.asdict` wrote."""
+        scores: dict[str, Any] = {name: Score(**value[name]) for name in SINGLE}
+        for name in PER_CLASS:
+            scores[name] = {label: Score(**score) for label, score in value[name].items()}
+        confusion = tuple(tuple(float(cell) for cell in row) for row in value["confusion"])
+        return cls(**scores, confusion=confusion)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The score to beat: what a classifier gets that never looks at the picture.
+
+    `facts` names the columns it was given. `majority` is the class most frequent in training, and
+    `majority_per_file`, `majority_per_group` the accuracy of calling it every time.
+    """
+
+    facts: tuple[str, ...]
+    per_file: Scores
+    per_group: Scores
+    majority: str
+    majority_per_file: Score
+    majority_per_group: Score
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Baseline:
+        """The baseline that `dataclasses.asdict` wrote."""
+        return cls(
+            facts=tuple(value["facts"]),
+            per_file=Scores.from_json(value["per_file"]),
+            per_group=Scores.from_json(value["per_group"]),
+            majority=value["majority"],
+            majority_per_file=Score(**value["majority_per_file"]),
+            majority_per_group=Score(**value["majority_per_group"]),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores on one split, beside the score to beat.
+
+    `files` and `groups` say how many were scored. `per_file` counts every file once, `per_group`
+    every group once (each of its files with weight 1 / size of the group). `level`, `resamples`
+    and `seed` say how the intervals were drawn. `copies_in_training` is (files with a copy in
+    training, files scored), None where copies were never searched.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    positive: str
+    files: int
+    groups: int
+    level: float
+    resamples: int
+    seed: int
+    per_file: Scores
+    per_group: Scores
+    baseline: Baseline | None = None
+    copies_in_training: tuple[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON: dicts, lists, strings, finite numbers and None."""
+        value: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that `to_json` wrote."""
+        copies, baseline = value["copies_in_training"], value["baseline"]
+        nested = {
+            "classes": tuple(value["classes"]),
+            "per_file": Scores.from_json(value["per_file"]),
+            "per_group": Scores.from_json(value["per_group"]),
+            "baseline": None if baseline is None else Baseline.from_json(baseline),
+            "copies_in_training": None if copies is None else (int(copies[0]), int(copies[1])),
+        }
+        return cls(**{**value, **nested})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+# --- The positive class ---------------------------------------------------------------------
+
+DISEASE = (
+    "tumor",
+    "tumour",
+    "cancer",
+    "carcinoma",
+    "glioma",
+    "glioblastoma",
+    "astrocytoma",
+    "meningioma",
+    "pituitary",
+    "adenoma",
+    "metasta",
+    "neoplas",
+    "lymphoma",
+    "lesion",
+    "malignan",
+    "disease",
+    "patholog",
+    "abnormal",
+    "unhealthy",
+    "sick",
+    "stroke",
+    "positive",
+)
+"""How words begin that speak of disease in a class name."""
+DENIAL = ("no", "not", "non", "without", "free", "negative", "benign")
+"""Words that turn such a name around."""
+_DISEASE = re.compile(rf"(?:{'|'.join(DISEASE)})|yes$")
+_DENIED = re.compile(rf"(?:no|not|non|without)(?:{'|'.join(DISEASE)})")
+
+
+def positive_class(classes: Sequence[str], positive: str | None = None) -> str:
+    """The class whose detection counts: `positive` where given, else the one named like disease.
+
+    A name reads like disease where a word in it begins like one of `DISEASE` or is *yes*, unless
+    a word of `DENIAL` stands in it (`no_tumor`, `Not Cancer`, `tumour-free`) or the word itself
+    is denied (`notumor`). Where no name or several read so, the last in order of those.
+    Errors: `ManifestError` where `positive` is none of the classes.
+    """
+    if positive is not None:
+        if positive not in classes:
+            raise ManifestError(
+                f"no class is called {positive!r}: expected one of {', '.join(classes)}"
+            )
+        return positive
+    ill = [name for name in classes if _reads_like_disease(name)]
+    return (ill or list(classes))[-1]
+
+
+def _reads_like_disease(name: str) -> bool:
+    words = re.split(r"[\W_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+    denied = any(word in DENIAL or _DENIED.match(word) for word in words)
+    return not denied and any(_DISEASE.match(word) for word in words)
+
+
+# --- Scoring --------------------------------------------------------------------------------
+
+
+def score(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    *,
+    classes: Sequence[str],
+    positive: str | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    called: ArrayLike | None = None,
+    split: str = "test",
+) -> Evaluation:
+    """Score the calls of a classifier, per file and per group, with intervals over groups.
+
+    Shapes: `labels` (N,) class indices, `probabilities` (N, K), `groups` (N,) any values, `called`
+    (N,) class indices; without it the class of highest probability is called (the first in a
+    tie). `positive` as in `positive_class`. Intervals are percentiles of `resamples` draws of
+    groups with replacement (Efron and Tibshirani 1993, section 13.3), the group being the unit
+    that is independent of the others (Field and Welsh 2007); 0 resamples give none. Adding the
+    score to beat is `dataclasses.replace(evaluation, baseline=…)`.
+
+    Errors: `ManifestError` for no rows or columns that don't fit each other, `RunError` for
+    probabilities that are not finite, `RecipeError` for an impossible level or count.
+    """
+    names = tuple(classes)
+    target = positive_class(names, positive)
+    _check_settings(resamples, level)
+    sample = _sample(labels, probabilities, groups, called, names, names.index(target))
+    sizes = np.bincount(sample.groups)
+    by_group = dataclasses.replace(sample, weights=1 / sizes[sample.groups])
+    return Evaluation(
+        split=split,
+        classes=names,
+        positive=target,
+        files=len(sample.labels),
+        groups=len(sizes),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+        per_file=_scores(sample, names, resamples, level, seed),
+        per_group=_scores(by_group, names, resamples, level, seed),
+    )
+
+
+def _scores(
+    sample: Sample, classes: tuple[str, ...], resamples: int, level: float, seed: int
+) -> Scores:
+    values = point_scores(sample)
+    several_groups = sample.groups.max() > 0
+    drawn = resample(sample, resamples, seed) if resamples and several_groups else {}
+    scores: dict[str, Any] = {name: _score(values[name], drawn.get(name), level) for name in SINGLE}
+    for name in PER_CLASS:
+        scores[name] = {
+            label: _score(values[name][k], drawn[name][:, k] if drawn else None, level)
+            for k, label in enumerate(classes)
+        }
+    return Scores(**scores, confusion=_confusion(sample))
+
+
+def _score(value: Any, resampled: NDArray[np.float64] | None, level: float) -> Score:
+    if np.isnan(value):
+        return Score(None)
+    ends = None if resampled is None else interval(resampled, level)
+    return Score(float(value), *(ends or ()))
+
+
+def _confusion(sample: Sample) -> tuple[tuple[float, ...], ...]:
+    cells = metrics.confusion_matrix(
+        sample.labels,
+        sample.called,
+        labels=range(sample.probabilities.shape[1]),
+        sample_weight=sample.weights,
+    )
+    return tuple(tuple(float(cell) for cell in row) for row in cells)
+
+
+def point_scores(sample: Sample) -> dict[str, NDArray[np.float64]]:
+    """Every score of the sample as scikit-learn counts it; NaN where undefined.
+
+    Shapes: those of `bootstrap.resample` without the axis of resamples: () or (K,).
+    """
+    true, called, weights = sample.labels, sample.called, sample.weights
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        true,
+        called,
+        labels=range(sample.probabilities.shape[1]),
+        sample_weight=weights,
+        zero_division=np.nan,
+    )
+    several = sample.present.sum() > 1
+    values = {
+        "accuracy": metrics.accuracy_score(true, called, sample_weight=weights),
+        "balanced_accuracy": recall[sample.present].mean() if several else np.nan,
+        "f1_macro": f1[sample.occurring].mean(),
+        "f1": f1,
+        "sensitivity": recall,
+        "specificity": _specificities(sample),
+        "precision": precision,
+        "roc_auc": _ranked(metrics.roc_auc_score, sample),
+        "pr_auc": _ranked(metrics.average_precision_score, sample),
+    }
+    return {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+
+
+def _specificities(sample: Sample) -> list[float]:
+    """Of each class, the share of the rest that is not called it."""
+    return [
+        metrics.recall_score(
+            sample.labels == k,
+            sample.called == k,
+            pos_label=False,
+            sample_weight=sample.weights,
+            zero_division=np.nan,
+        )
+        for k in range(sample.probabilities.shape[1])
+    ]
+
+
+def _ranked(metric: Any, sample: Sample) -> float:
+    """Mean of `metric` over the ranked classes, each against the rest."""
+    values = [
+        metric(sample.labels == k, sample.probabilities[:, k], sample_weight=sample.weights)
+        for k in sample.ranked
+    ]
+    return float(np.mean(values)) if values else np.nan
+
+
+# --- The door -------------------------------------------------------------------------------
+
+
+def _check_settings(resamples: int, level: float) -> None:
+    if resamples < 0:
+        raise RecipeError(f"resamples is {resamples}: expected 0 (no intervals) or more")
+    if not 0 < level < 1:
+        raise RecipeError(f"level is {level}: expected a share between 0 and 1, such as 0.95")
+
+
+def _sample(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    called: ArrayLike | None,
+    classes: tuple[str, ...],
+    positive: int,
+) -> Sample:
+    table = np.asarray(probabilities, dtype=np.float64)
+    true = np.asarray(labels)
+    if true.size == 0:
+        raise ManifestError("there is nothing to score: the split holds no files; choose another")
+    if table.shape != (len(true), len(classes)):
+        raise ManifestError(
+            f"probabilities have the shape {table.shape}: expected {(len(true), len(classes))}, "
+            "a row per label and a column per class"
+        )
+    _check_finite(table)
+    calls = table.argmax(axis=1) if called is None else np.asarray(called)
+    return Sample(
+        labels=_indices(true, "labels", len(true), len(classes)),
+        called=_indices(calls, "called", len(true), len(classes)),
+        probabilities=table,
+        groups=_numbered(np.asarray(groups), len(true)),
+        weights=np.ones(len(true)),
+        targets=(positive,) if len(classes) == 2 else tuple(range(len(classes))),
+    )
+
+
+def _check_finite(table: NDArray[np.float64]) -> None:
+    broken = int((~np.isfinite(table)).any(axis=1).sum())
+    if broken:
+        raise RunError(
+            f"{broken} of {len(table)} predictions have probabilities that are not finite: "
+            "the training went astray; train again with a lower learning rate"
+        )
+
+
+def _indices(values: NDArray[Any], name: str, length: int, classes: int) -> NDArray[np.int64]:
+    if values.shape != (length,):
+        raise ManifestError(f"{name} has the shape {values.shape}: expected ({length},)")
+    if not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= classes:
+        raise ManifestError(
+            f"{name} holds {sorted(set(values.tolist()))[:5]}: expected class indices "
+            f"from 0 to {classes - 1}"
+        )
+    return values.astype(np.int64)
+
+
+def _numbered(groups: NDArray[Any], length: int) -> NDArray[np.int64]:
+    """The groups as 0 … G - 1, in sorted order, so that the order of rows changes nothing."""
+    if groups.shape != (length,):
+        raise ManifestError(f"groups has the shape {groups.shape}: expected ({length},)")
+    _, numbers = np.unique(groups, return_inverse=True)
+    return numbers.astype(np.int64)

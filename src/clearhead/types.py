@@ -261,6 +261,11 @@ class Recipe:
     early_stop: int = setting(
         0, "stop after this many epochs without a better validation loss; 0 never", minimum=0
     )
+    weights: str = setting(
+        "best",
+        "weights that the run uses: lowest validation loss, or last epoch",
+        choices=("best", "last"),
+    )
     precision: str = setting("32-true", "arithmetic", choices=("32-true", "bf16-mixed", "16-mixed"))
     seed: int = setting(0, "seed of initial weights, order, dropout and augmentation", minimum=0)
 
@@ -322,6 +327,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": 0.5,
         "label_smoothing": 0.0,
         "augment": False,
+        "weights": "last",
     },
 }
 """What each preset sets apart from `Recipe`'s defaults."""
@@ -356,7 +362,7 @@ class Explanation:
     """The class whose evidence is shown."""
     heat: NDArray[np.float32]
     peak: float
-    """Largest value on the native grid before any scaling; 0 where no place speaks for the target."""
+    """Largest value on the native grid, before any scaling; 0 where no place speaks for it."""
     grid: tuple[int, int]
     """Rows and columns of the native grid on which the evidence was computed."""
     unit: str = "logit"

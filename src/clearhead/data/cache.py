@@ -1,0 +1,94 @@
+"""Pictures decoded once: a memory-mapped array that every epoch reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clearhead.data.canvas import draw, place
+from clearhead.data.read import locate, read
+from clearhead.files import writing
+from clearhead.types import Manifest, Progress, Scan, silent
+
+_VERSION = 1
+"""Raised whenever the drawing changes, so that no stale cache is ever read."""
+
+
+def cache_folder() -> Path:
+    """`CLEARHEAD_CACHE`, or `clearhead` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CLEARHEAD_CACHE") or Path(home) / "clearhead")
+
+
+def load_scan(manifest: Manifest, source: str) -> Scan:
+    """The scan of one row of a manifest, read with the manifest's own colour rule."""
+    path, _ = locate(manifest.root, source)
+    return read(path, source=source, colour=str(manifest.notes.get("colour", "agree")))
+
+
+def pictures(
+    manifest: Manifest,
+    *,
+    fit: str,
+    size_px: int,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> NDArray[np.uint8]:
+    """Every row drawn on its square, (N, size_px, size_px) uint8, memory-mapped (copy on write).
+
+    The key holds the files' digests and the drawing's settings, so a changed file is drawn anew
+    and the same pictures in another manifest are not. Decoding runs in threads (the codecs release
+    the interpreter) straight into the map: memory does not grow with the folder.
+
+    Errors: `ReadError` for a file that no longer decodes.
+    """
+    path = cache_folder() / "pictures" / f"{_key(manifest, fit, size_px)}.npy"
+    if not path.exists():
+        with writing(path) as temporary:
+            _decode(manifest, temporary, fit=fit, size_px=size_px, workers=workers, show=progress)
+    found: NDArray[np.uint8] = np.load(path, mmap_mode="c")
+    return found
+
+
+def _key(manifest: Manifest, fit: str, size_px: int) -> str:
+    digest = hashlib.sha256(f"{_VERSION} {fit} {size_px} {manifest.notes.get('colour')}".encode())
+    for sha256, source in zip(manifest.column("sha256"), manifest.column("source"), strict=True):
+        page = source.rpartition("#")[2] if "#page=" in source else ""
+        digest.update(f"{sha256} {page}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _decode(
+    manifest: Manifest, path: Path, *, fit: str, size_px: int, workers: int | None, show: Progress
+) -> None:
+    sources = manifest.column("source")
+    drawn = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=(len(manifest), size_px, size_px)
+    )
+
+    def one(row: int) -> None:
+        scan = load_scan(manifest, sources[row])
+        drawn[row] = draw(scan, place(scan, fit=fit, size_px=size_px))
+
+    for _ in show(
+        _each(one, len(manifest), workers or os.cpu_count() or 1),
+        total=len(manifest),
+        label="decode",
+    ):
+        pass
+    drawn.flush()
+
+
+def _each(work: Callable[[int], None], count: int, workers: int) -> Iterator[None]:
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield from pool.map(work, range(count))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

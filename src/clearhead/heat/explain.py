@@ -1,0 +1,136 @@
+"""Explanations of pictures: probability, call, and where the evidence lies, on their own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clearhead.data.canvas import draw, lift, place
+from clearhead.data.read import read_scans
+from clearhead.errors import ReadError, RecipeError
+from clearhead.files import walk
+from clearhead.heat.evidence import evidence
+from clearhead.model.classifier import Classifier
+from clearhead.model.memory import keep_freed_memory
+from clearhead.model.run import Run
+from clearhead.types import Explanation, Prediction, Progress, Scan, silent
+
+BATCH = 32
+"""Pictures per forward pass."""
+
+
+def explain(
+    run: Run,
+    images: Iterable[Path],
+    *,
+    target: str | None = None,
+    score: str = "logit",
+    method: str = "grad_cam",
+    colour: str = "agree",
+    batch: int = BATCH,
+    device: str = "cpu",
+    on_error: Callable[[Path, ReadError], None] | None = None,
+    progress: Progress = silent,
+) -> Iterator[tuple[Scan, Explanation]]:
+    """Scan and explanation of every picture in `images` (files or folders), as they get ready.
+
+    `target` is the class whose evidence is sought (default: the class called), `score` is `logit`
+    or the report's `probability`. Errors: `RecipeError` for an unknown class, score or method;
+    `ReadError` for a file that can't be read, unless `on_error` takes it.
+    """
+    if target is not None and target not in run.classes:
+        raise RecipeError(f"no class is called {target!r}: expected {', '.join(run.classes)}")
+    files = list(_files(images))
+    scans = _scans(progress(files, total=len(files), label="explain"), colour, on_error)
+    yield from explain_scans(
+        run, scans, target=target, score=score, method=method, batch=batch, device=device
+    )
+
+
+def explain_scans(
+    run: Run,
+    scans: Iterable[Scan],
+    *,
+    target: str | None = None,
+    score: str = "logit",
+    method: str = "grad_cam",
+    batch: int = BATCH,
+    device: str = "cpu",
+) -> Iterator[tuple[Scan, Explanation]]:
+    """Scan and explanation of every scan, `batch` at a time."""
+    keep_freed_memory()
+    classifier = run.classifier(device)
+    index = None if target is None else run.classes.index(target)
+    scans = iter(scans)
+    with ThreadPoolExecutor() as pool:
+        while some := list(islice(scans, batch)):
+            yield from _explain_batch(classifier, run, some, index, score, method, pool)
+
+
+def _explain_batch(
+    classifier: Classifier,
+    run: Run,
+    scans: list[Scan],
+    target: int | None,
+    score: str,
+    method: str,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[Scan, Explanation]]:
+    recipe = run.recipe
+    placements = [place(scan, fit=recipe.fit, size_px=recipe.size_px) for scan in scans]
+    squares = torch.from_numpy(np.stack(list(pool.map(draw, scans, placements))))
+    found = evidence(
+        classifier,
+        squares.unsqueeze(1).to(classifier.mean.device),
+        target=target,
+        score=score,
+        method=method,
+    )
+    heats = found.maps.clamp(min=0).cpu().numpy()
+    logits = found.logits.float().cpu().numpy()
+    probabilities = classifier.probabilities(found.logits.float()).cpu().numpy()
+    for row, (scan, placement) in enumerate(zip(scans, placements, strict=True)):
+        prediction = Prediction(
+            scan.source,
+            run.classes,
+            logits[row],
+            probabilities[row],
+            run.classes[int(probabilities[row].argmax())],
+        )
+        yield (
+            scan,
+            Explanation(
+                prediction,
+                method,
+                run.classes[int(found.targets[row])],
+                lift(heats[row], classifier.net.grid, placement),
+                peak=float(heats[row].max()),
+                grid=(heats.shape[1], heats.shape[2]),
+                unit=score,
+            ),
+        )
+
+
+def _files(images: Iterable[Path]) -> Iterator[Path]:
+    for path in images:
+        if path.is_dir():
+            yield from walk(path)
+        else:
+            yield path
+
+
+def _scans(
+    files: Iterable[Path], colour: str, on_error: Callable[[Path, ReadError], None] | None
+) -> Iterator[Scan]:
+    for path in files:
+        try:
+            yield from read_scans(path, colour=colour)
+        except ReadError as error:
+            if on_error is None:
+                raise
+            on_error(path, error)

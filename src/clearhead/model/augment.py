@@ -1,0 +1,86 @@
+"""Random variations of drawn heads, made on the device, a pure function of their seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TURN = math.radians(15)
+SCALE = 0.15
+ASPECT = 0.10
+SHIFT = 0.08
+"""Largest rotation (rad), relative size, relative aspect and shift (share of half a side)."""
+GAMMA = 0.35
+GAIN = 0.15
+NOISE = 0.04
+"""Largest |log gamma|, relative gain, and standard deviation of noise (share of full scale)."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A random variation of each picture of a batch: matrix (B, 2, 3), tones (B, 1, 1, 1)."""
+
+    matrix: Tensor
+    gamma: Tensor
+    gain: Tensor
+    noise: Tensor
+    seeds: Tensor
+    """(B,) seeds of the noise: each picture has its own, so that no split of the batch matters."""
+
+    def take(self, rows: Tensor) -> Variation:
+        """The variations of some rows of the batch."""
+        return Variation(
+            self.matrix[rows],
+            self.gamma[rows],
+            self.gain[rows],
+            self.noise[rows],
+            self.seeds[rows],
+        )
+
+
+def seed_of(*numbers: int) -> int:
+    """One 63-bit seed from several counters (seed, epoch, step…), well mixed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def draw_variation(count: int, seed: int) -> Variation:
+    """Random variations for a batch of `count`, the same on every process and device."""
+    random = torch.Generator().manual_seed(seed)
+
+    def uniform(limit: float) -> Tensor:
+        return (torch.rand(count, generator=random) * 2 - 1) * limit
+
+    turn, size, aspect = uniform(TURN), uniform(SCALE).exp(), uniform(ASPECT).exp()
+    mirror = torch.where(torch.rand(count, generator=random) < 0.5, -1.0, 1.0)
+    shift = torch.stack([uniform(SHIFT), uniform(SHIFT)], 1)
+    across = torch.stack([turn.cos() * size * aspect * mirror, -turn.sin() * size / aspect], 1)
+    down = torch.stack([turn.sin() * size * aspect * mirror, turn.cos() * size / aspect], 1)
+    matrix = torch.cat([torch.stack([across, down], 1), shift[:, :, None]], 2)
+    tone = [value.view(-1, 1, 1, 1) for value in (uniform(GAMMA).exp(), 1 + uniform(GAIN))]
+    noise = torch.rand(count, generator=random).view(-1, 1, 1, 1) * NOISE
+    seeds = torch.randint(2**62, (count,), generator=random)
+    return Variation(matrix, tone[0], tone[1], noise, seeds)
+
+
+def vary(squares: Tensor, variation: Variation) -> Tensor:
+    """Squares (B, 1, S, S) of 0…255 under the given variations, float32 of 0…255."""
+    device = squares.device
+    x = squares.float() / 255
+    grid = F.affine_grid(variation.matrix.to(device), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    x = x.clamp(0, 1) ** variation.gamma.to(device) * variation.gain.to(device)
+    x = x + _noise(x, variation.seeds) * variation.noise.to(device)
+    return x.clamp(0, 1) * 255
+
+
+def _noise(like: Tensor, seeds: Tensor) -> Tensor:
+    random = torch.Generator(like.device)
+    noise = torch.empty_like(like)
+    for row, seed in enumerate(seeds.tolist()):
+        noise[row].normal_(generator=random.manual_seed(seed))
+    return noise

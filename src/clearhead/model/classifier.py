@@ -1,0 +1,58 @@
+"""A net and everything between pixels and probability, as one module."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from clearhead.model.nets import NETS, Net
+from clearhead.types import Recipe
+
+
+class Classifier(nn.Module):
+    """From drawn squares to logits and probabilities, with normalisation and temperature inside.
+
+    Training, evaluation, explanation and export call this one module, so they can't drift apart.
+    Shapes: squares (B, 1, S, S), uint8 0…255; logits and probabilities (B, K).
+    """
+
+    mean: Tensor
+    std: Tensor
+    temperature: Tensor
+
+    def __init__(self, net: nn.Module, *, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        self._net = net
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    @property
+    def net(self) -> Net:
+        """The net behind the normalisation, with its seam."""
+        return cast(Net, self._net)
+
+    def normalise(self, squares: Tensor) -> Tensor:
+        """Squares of 0…255 as the net's input: scaled to [0, 1], then (x - mean) / std."""
+        x = squares.to(self.mean.dtype) / 255
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, squares: Tensor) -> Tensor:
+        return self.net(self.normalise(squares))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax of the logits at the calibrated temperature (1 until calibrated)."""
+        return torch.softmax(logits / self.temperature, dim=1)
+
+
+def build(recipe: Recipe, classes: int) -> Classifier:
+    """The untrained classifier of a recipe; its weights follow torch's current seed.
+
+    The report feeds [0, 1]; other nets get inputs around 0 (mean and spread of a drawn head).
+    """
+    net = NETS[recipe.net](classes, size_px=recipe.size_px, dropout=recipe.dropout)
+    spread = {"mean": 0.0, "std": 1.0} if recipe.net == "report" else {"mean": 0.25, "std": 0.25}
+    classifier = Classifier(net, **spread)
+    return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

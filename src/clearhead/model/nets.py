@@ -1,0 +1,153 @@
+"""Nets with a seam: `features` makes the maps, `head` makes the logits.
+
+Explanations stand on the seam: they need the maps and the gradient of the head alone, so nothing
+here has hooks or layer names. A net of your own needs the two methods and a `grid`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clearhead.data.canvas import Grid
+
+
+class Net(Protocol):
+    """What clearhead asks of a net; any `nn.Module` with these is one.
+
+    Shapes: `x` (B, 1, S, S), maps (B, C, h, w), logits (B, K).
+    """
+
+    grid: Grid
+    """Where the cells of the maps lie on the square."""
+
+    def features(self, x: Tensor) -> Tensor: ...
+
+    def head(self, maps: Tensor) -> Tensor: ...
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class GreyConv2d(nn.Conv2d):
+    """A convolution for three equal channels that reads one: w·(x,x,x) = (Σw)·x, exactly.
+
+    The weights keep their three channels (and the published parameter count); with grey input
+    two thirds of the work of the layer fall away, forward and backward.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        grey = input.shape[1] == 1
+        weight = self.weight.sum(1, keepdim=True) if grey else self.weight
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding)
+
+
+class ReportNet(nn.Module):
+    """The report's net: three valid 3×3 convolutions (32, 64, 128), dense 128, dropout, dense K.
+
+    Each convolution is followed by ReLU and 2×2 max-pooling; weights start as in Keras (Glorot
+    uniform, zero bias). 256×256 and two classes make 14,839,234 parameters. `features` are the
+    last convolution's rectified maps (60×60 at 256 px), on which the report draws Grad-CAM.
+    """
+
+    def __init__(self, classes: int, *, size_px: int = 256, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.conv1 = GreyConv2d(3, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.conv3 = nn.Conv2d(64, 128, 3)
+        self.pool = nn.MaxPool2d(2)
+        self.relu = nn.ReLU()
+        self.dense = nn.Linear(128 * _report_side(size_px) ** 2, 128)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(128, classes)
+        # Valid convolutions and halvings move the centre of cell 0 to pixel 8.5, each cell is 4 px.
+        self.grid = Grid(offset_px=8.5, stride_px=4.0)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(cast(Tensor, module.bias))
+
+    def _before_last(self, x: Tensor) -> Tensor:
+        """The last convolution's maps, not yet rectified.
+
+        Pooling before ReLU gives the same values from a quarter of the work, as both are monotone.
+        """
+        x = self.relu(self.pool(self.conv1(x)))
+        x = self.relu(self.pool(self.conv2(x)))
+        return cast(Tensor, self.conv3(x))
+
+    def _dense(self, pooled: Tensor) -> Tensor:
+        flat = pooled.permute(0, 2, 3, 1).flatten(1)  # channels last, as stored: no copy
+        return cast(Tensor, self.out(self.dropout(self.relu(self.dense(flat)))))
+
+    def features(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.relu(self._before_last(x)))
+
+    def head(self, maps: Tensor) -> Tensor:
+        return self._dense(self.pool(maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._dense(self.relu(self.pool(self._before_last(x))))
+
+
+def _report_side(size_px: int) -> int:
+    for _ in range(3):
+        size_px = (size_px - 2) // 2
+    return size_px
+
+
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    """Convolution and group normalisation: no value depends on the other pictures of a batch."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
+        nn.GroupNorm(8, outputs),
+    )
+
+
+class Residual(nn.Module):
+    """x + f(x) with two 3×3 convolutions; starts as the identity (last gain 0)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _conv(channels, channels, 3)
+        self.second = _conv(channels, channels, 3)
+        self.relu = nn.ReLU()
+        nn.init.zeros_(cast(Tensor, self.second[1].weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.relu(x + self.second(self.relu(self.first(x)))))
+
+
+class CompactNet(nn.Module):
+    """A small residual net of stride 8 with global average pooling and a linear head.
+
+    With this head the mean of a class's evidence map plus its bias is its logit, exactly, and
+    Grad-CAM equals CAM. 0.95 million parameters; 24×24 maps at 192 px.
+    """
+
+    def __init__(self, classes: int, *, size_px: int = 192, dropout: float = 0.1) -> None:
+        super().__init__()
+        width = 128
+        self.stem = nn.Sequential(_conv(1, 24, 5, 2), nn.ReLU(), _conv(24, 48, 3, 2), nn.ReLU())
+        self.body = nn.Sequential(
+            _conv(48, width, 3, 2), nn.ReLU(), Residual(width), Residual(width), Residual(width)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, classes)
+        # Odd kernels with half padding and stride 2 keep cell 0 centred on pixel 0.
+        self.grid = Grid(offset_px=0.0, stride_px=8.0)
+
+    def features(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.body(self.stem(x)))
+
+    def head(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.out(self.dropout(maps.mean((2, 3)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+NETS: dict[str, Callable[..., nn.Module]] = {"report": ReportNet, "compact": CompactNet}
+"""Each makes a net from the number of classes, `size_px` and `dropout`."""

@@ -1,0 +1,172 @@
+"""A run: the folder in which a training leaves everything that is needed to use and judge it.
+
+```
+runs/NAME/
+├── recipe.json           every setting
+├── manifest.parquet      the rows and their splits
+├── history.json          one entry per epoch
+├── weights/              best.safetensors, last.safetensors
+├── state.pt              what `--resume` needs
+└── run.json              classes and how it was made: written last, so its presence means complete
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from clearhead.data.manifest import load_manifest
+from clearhead.errors import ClearheadError, RunError
+from clearhead.files import read_json, write_json, writing
+from clearhead.model.classifier import Classifier, build
+from clearhead.types import Manifest, Recipe
+
+FORMAT = 1
+"""Version of the run folder; a reader refuses any other."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training."""
+
+    folder: Path
+    recipe: Recipe
+    classes: tuple[str, ...]
+    manifest_id: str
+    """Digest of the rows and splits it was trained on."""
+    made: Mapping[str, Any]
+    """Versions, device, seconds, epochs…"""
+
+    def manifest(self) -> Manifest:
+        """The rows and splits of this run."""
+        return load_manifest(self.folder / "manifest.parquet")
+
+    def history(self) -> list[dict[str, float]]:
+        """One entry per epoch: losses, accuracies, learning rate, seconds."""
+        rows: list[dict[str, float]] = read_json(self.folder / "history.json")
+        return rows
+
+    def classifier(self, device: torch.device | str = "cpu") -> Classifier:
+        """The trained classifier, in evaluation mode, with the weights that the recipe names."""
+        classifier = build(self.recipe, len(self.classes))
+        path = self.folder / "weights" / f"{self.recipe.weights}.safetensors"
+        load_weights(classifier, path)
+        return classifier.to(device).eval()
+
+
+def open_run(folder: Path) -> Run:
+    """The finished run in `folder`.
+
+    Errors: `RunError` where it is no run, is unfinished, or was made by another format.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no run folder: expected what `clearhead train` wrote")
+    if not (folder / "run.json").exists():
+        hint = (
+            f"go on with `clearhead train --resume {folder}`"
+            if (folder / "state.pt").exists()
+            else "expected what `clearhead train` wrote"
+        )
+        raise RunError(f"{folder} holds no finished run: {hint}")
+    try:
+        facts = read_json(folder / "run.json")
+        if facts.get("format") != FORMAT:
+            raise RunError(
+                f"{folder} has run format {facts.get('format')!r}: this clearhead reads {FORMAT}"
+            )
+        return Run(
+            folder,
+            Recipe.of(read_json(folder / "recipe.json")),
+            tuple(facts["classes"]),
+            facts["manifest_id"],
+            facts["made"],
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as broken:
+        raise RunError(
+            f"{folder} holds a damaged run ({broken.__class__.__name__}: {broken}): train it again"
+        ) from None
+
+
+def manifest_id(manifest: Manifest) -> str:
+    """Digest of what a training depends on: digests, labels and splits, in source order."""
+    columns = [manifest.column(name) for name in ("source", "sha256", "label", "split")]
+    rows = sorted(zip(*columns, strict=True), key=lambda row: str(row[0]))
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update("\t".join(map(str, row)).encode() + b"\n")
+    return digest.hexdigest()[:32]
+
+
+def save_weights(classifier: torch.nn.Module, path: Path) -> None:
+    """Write the weights as safetensors, whole or not at all."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()
+    }
+    with writing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_weights(classifier: Classifier, path: Path) -> None:
+    """Read safetensors weights into a classifier of the same shape.
+
+    Errors: `RunError` for a missing, damaged or differently shaped file.
+    """
+    try:
+        classifier.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as broken:
+        reason = str(broken).splitlines()[0]
+        raise RunError(f"the weights in {path} can't be used ({reason}): train again") from None
+
+
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write what resuming needs, whole or not at all."""
+    with writing(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; only tensors and plain values are accepted.
+
+    Errors: `RunError` where there is nothing to resume or it is damaged.
+    """
+    if not path.exists():
+        raise RunError(
+            f"{path.parent} holds no interrupted training: start one with `clearhead train`"
+        )
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as broken:
+        reason = str(broken).splitlines()[0]
+        raise RunError(f"{path} is damaged ({reason}): start the training again") from None
+    return state
+
+
+def write_run(run: Run) -> None:
+    """Write `run.json`, the mark of a finished run."""
+    if not run.folder.is_dir():
+        raise ClearheadError(f"{run.folder} vanished during the training")
+    write_json(
+        run.folder / "run.json",
+        {
+            "format": FORMAT,
+            "classes": list(run.classes),
+            "manifest_id": run.manifest_id,
+            "made": dict(run.made),
+        },
+    )
+
+
+def write_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write `recipe.json`."""
+    write_json(folder / "recipe.json", dataclasses.asdict(recipe))

@@ -33,6 +33,7 @@ from clearhead.deliver.lettering import (
     LINE_IN,
     SMALL_PT,
     shortened,
+    width_in,
     wrapped,
     write,
 )
@@ -437,7 +438,7 @@ def _bar_label(explanations: Sequence[Explanation], room_in: float) -> str:
     targets = sorted({explanation.target for explanation in explanations})
     unit = f" ({unit_words(explanations[0].unit)})"
     target = targets[0] if len(targets) == 1 else "the class named above it"
-    return shortened(f"evidence for {target}", room_in - 0.9) + unit
+    return shortened(f"evidence for {target}", room_in - width_in(unit)) + unit
 
 
 @dataclass(frozen=True)
@@ -481,7 +482,7 @@ def contact_sheet(cases: Sequence[Case], *, scale: float) -> Figure:
     page = _Page.blank(width, top + sum(row.height for row in rows) + 0.1)
     canvas = page.canvas()
     bar_width = 2 * _SHEET_PANEL_IN + _GAP
-    label = _bar_label([case.explanation for case in cases], bar_width + 1.0)
+    label = _bar_label([case.explanation for case in cases], bar_width + 0.4)
     _colour_bar(page, page.axes(_MARGIN + 0.1, 0.15, bar_width, 0.12), label, scale)
     _write_lines(
         canvas, _MARGIN + 0.1 + bar_width + 0.6, 0.12, _sheet_words(cases), LINE_IN, color=QUIET

@@ -224,7 +224,7 @@ def _falx(grey: Floats, white: Floats) -> Floats:
     # An ellipse a little larger than corpus callosum and thalami, which the falx stays clear of.
     core = ((y[:, None] + 14) / 54) ** 2 + ((z[None, :] - 4) / 30) ** 2 > 1
     above = core & (z[None, :] > -18)
-    return (0.6 * sheet * above[None] * (white < 0.4)).astype(np.float32)
+    return (sheet * above[None] * np.clip(0.9 - white - 0.9 * grey, 0, 1)).astype(np.float32)
 
 
 def _grid() -> tuple[Floats, Floats, Floats]:
@@ -270,10 +270,19 @@ def _distance(inside: NDArray[np.bool_]) -> Floats:
 
 def _cavity(tissue: Floats) -> NDArray[np.bool_]:
     """Inside of the skull: the brain with its sulci and cisterns closed, and the sella."""
-    closed = _distance(_distance(tissue > 0.3) < 11) < -9.0
     x, y, z = _grid()
+    # The vault is smooth; the base follows the brain into its hollows.
+    base = _closed(tissue > 0.3, 11, 10)
+    vault = _closed(tissue > 0.3, 24, 23.5) & (z > -24 + 0.25 * np.clip(y, 0, 60))
     sella = _ellipsoid(x, y, z, SELLA_MM, (8, 6, 6))
-    return closed | (sella > 0)
+    return np.asarray(base | vault | (sella > 0))
+
+
+def _closed(inside: NDArray[np.bool_], out_mm: float, back_mm: float) -> NDArray[np.bool_]:
+    """`inside` grown by `out_mm` and shrunk by `back_mm`: narrow gaps are filled."""
+    room = int(out_mm // 2) + 2  # what grows past the edge of the grid must shrink again
+    grown = _distance(np.pad(inside, room)) < out_mm
+    return np.asarray(_distance(grown)[room:-room, room:-room, room:-room] < -back_mm)
 
 
 def _ellipsoid(
@@ -299,12 +308,13 @@ def _both(
 def _skin(outward: Floats) -> NDArray[np.bool_]:
     """Inside of the whole head: what lies near the skull, face, nose, ears and neck."""
     x, y, z = _grid()
-    near = 13.0 - outward
+    # The scalp bridges the furrows that the skull's inside may have.
+    near = 13.0 - _distance(_closed(outward < 0, 30, 30))
     face = _ellipsoid(x, y, z, (0, 24, -64), (66, 66, 74))
     chin = _ellipsoid(x, y, z, (0, 52, -108), (38, 38, 26))
     nose = np.maximum(
-        _ellipsoid(x, y, z, (0, 94, -62), (13, 18, 16)),
-        _ellipsoid(x, y, z, (0, 88, -44), (9, 12, 24)),
+        _ellipsoid(x, y, z, (0, 92, -66), (13, 20, 15)),
+        _ellipsoid(x, y, z, (0, 84, -52), (9, 14, 22)),
     )
     ear = _both((82, -26, -42), (8, 17, 30), x, y, z)
     neck = 58 - np.sqrt((x / 1.02) ** 2 + ((y + 34) / 1.0) ** 2) + 0 * z
@@ -347,13 +357,13 @@ def _air() -> Floats:
         _both((70, -22, -44), (14, 3.5, 3.5), x, y, z),
         _ellipsoid(x, y, z, (0, 6, -72), (9, 8, 16)),
         _ellipsoid(x, y, z, (0, -2, -112), (8, 6, 46)),
-        _ellipsoid(x, y, z, (0, 48, -92), (22, 34, 3)),
+        _ellipsoid(x, y, z, (0, 58, -93), (20, 24, 2)),
     )
 
 
 def _around(solid: Floats) -> Floats:
     """A shell of about 3 mm around a solid given by depth: the mucosa."""
-    return np.asarray(2.2 - np.abs(solid + 2.0), np.float32)
+    return np.asarray(1.2 - np.abs(solid + 1.5), np.float32)
 
 
 def _fat() -> Floats:
@@ -368,7 +378,8 @@ def _fat() -> Floats:
         _both((30, 46, -48), (5, 16, 2.5), x, y, z),
     )
     cheek = _both((48, 44, -80), (9, 20, 20), x, y, z)
-    planes = 1.6 - np.abs(np.sin(0.16 * np.hypot(x, y + 40) + 0.5)) * 6 + 0 * z
+    turn = 0.9 * np.sin(0.07 * z + 2 * np.arctan2(x, y + 41)) + 0.8 * np.cos(0.11 * z)
+    planes = 1.2 - np.abs(np.sin(0.12 * np.hypot(x, y + 40) + turn)) * 8
     nape = np.minimum(planes, np.minimum(-58 - z, -y - 10))
     return _union(np.minimum(orbit, -_union(nerve, recti)), cheek, nape)
 

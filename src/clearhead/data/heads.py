@@ -207,7 +207,7 @@ def _cut(rng: Generator, view: View, model: Anatomy) -> Cut:
         _apply(grow, part) for part in channels
     )
     mm, half = np.float32(DISTANCE_MM_PER_STEP), np.float32(1 / 255)
-    scalp = _field(rng, size, 4) * np.float32(0.9) + np.float32(rng.normal(0, 1.2))
+    scalp = _field(rng, size, 3) * np.float32(0.6) + np.float32(rng.normal(0, 1.2))
     return Cut(
         points,
         (outward - 128) * mm,
@@ -253,10 +253,10 @@ def _tumour(rng: Generator, kind: str, cut: Cut, spacing_mm: float) -> Tumour:
 
 
 _RADII_MM = {
-    "ring": (5.0, 27.0),
-    "meningioma": (5.0, 26.0),
+    "ring": (6.0, 30.0),
+    "meningioma": (5.5, 28.0),
     "pituitary": (4.5, 15.0),
-    "infiltrating": (6.0, 28.0),
+    "infiltrating": (7.0, 30.0),
 }
 
 
@@ -311,7 +311,7 @@ def _shape(
     angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.45) ** 0.5
     along = (rows * np.cos(angle) + columns * np.sin(angle)) / stretch
     across = (columns * np.cos(angle) - rows * np.sin(angle)) * stretch
-    rough = {"ring": 0.24, "meningioma": 0.10, "pituitary": 0.10, "infiltrating": 0.26}[kind]
+    rough = {"ring": 0.20, "meningioma": 0.10, "pituitary": 0.10, "infiltrating": 0.22}[kind]
     bumps = max(4, round(size * spacing_mm / (radius_mm * rng.uniform(0.9, 1.5))))
     wave = _field(rng, size, bumps) + 0.4 * _field(rng, size, 2 * bumps)
     reach = np.sqrt(along**2 + across**2, dtype=np.float32)
@@ -373,7 +373,7 @@ def _signals(rng: Generator, contrast: str) -> dict[str, float]:
     middle = (table["white"] + table["grey"]) / 2
     for name in ("white", "grey"):
         table[name] = middle + (table[name] - middle) * flat
-    if rng.random() < 0.3:  # fat suppression
+    if rng.random() < 0.22:  # fat suppression
         for name in ("fat", "marrow"):
             table[name] *= float(rng.uniform(0.25, 0.6))
     return table
@@ -390,14 +390,14 @@ def _paint_rim(rng: Generator, cut: Cut, signal: dict[str, float]) -> Floats:
     muscle = np.float32(signal["muscle"]) * (1 + 0.12 * streaks)
     image = _blend(muscle, signal["fat"] * 0.8, fibres * np.float32(rng.uniform(0.2, 0.8)))
     image = _blend(image, signal["fat"] * 0.9, cut.fat)
-    image = _blend(image, signal["cortical"], _ramp(cut.bone, 0.05, 0.3))
-    image = _blend(image, signal["marrow"], _ramp(cut.bone, 0.6, 0.9))
+    image = _blend(image, signal["cortical"], _ramp(cut.bone, 0.25, 0.5))
+    image = _blend(image, signal["marrow"], _ramp(cut.bone, 0.6, 0.8))
     layer = np.float32(rng.uniform(3.0, 6.0)) * (1 + 0.25 * _field(rng, size, 5))
     fat = signal["fat"] * (1 + 0.06 * _field(rng, size, 30))
     image = _blend(image, fat, _ramp(layer - cut.inward, -0.6, 0.6))
     image = _blend(image, signal["skin"], _ramp(cut.inward, 2.0, 1.2))
     image = _paint_skull(rng, image, cut, signal)
-    image = _blend(image, signal["mucosa"], cut.mucosa)
+    image = _blend(image, signal["mucosa"], cut.mucosa * np.float32(rng.uniform(0.2, 0.9)))
     image = _blend(image, signal["air"], cut.air)
     image = _blend(image, signal["dura"], _ramp(cut.fluid, 0.05, 0.4))
     return _blend(image, signal["vitreous"], _ramp(cut.fluid, 0.5, 0.9))
@@ -464,17 +464,20 @@ def _paint_spots(
     image = _blend(image, signal["spot"], spots * deep * np.float32(0.85))
     caps = _ramp(cut.ventricle + 1.5 * _field(rng, size, 12), 6 * age + 0.5, 0) * deep
     image = _blend(image, signal["spot"], caps * np.float32(min(1, 1.3 * age)))
-    if rng.random() < 0.12:
+    if rng.random() < 0.1:
         row, column = _anywhere(rng, cut, 1.0, 25.0)
-        cyst = _disc(size, row, column, size * float(rng.uniform(0.012, 0.05)))
+        cyst = _disc(rng, size, row, column, size * float(rng.uniform(0.012, 0.05)))
         image = _blend(image, signal["benign"], cyst * _ramp(-cut.outward, 0, 2))
     return image
 
 
-def _disc(size: int, row: float, column: float, radius_px: float) -> Floats:
+def _disc(rng: Generator, size: int, row: float, column: float, radius_px: float) -> Floats:
+    """A dented disc with a soft edge."""
     rows = np.arange(size, dtype=np.float32)[:, None] - np.float32(row)
     columns = np.arange(size, dtype=np.float32)[None] - np.float32(column)
-    return _ramp(np.hypot(rows, columns * 1.15), radius_px + 1, radius_px - 1)
+    reach = np.hypot(rows, columns * np.float32(rng.uniform(0.6, 1.6)))
+    reach = reach * (1 + 0.2 * _field(rng, size, max(4, round(size / (2 * radius_px)))))
+    return _ramp(reach, radius_px + 1.5, radius_px - 1.5)
 
 
 def _paint_tumour(
@@ -521,7 +524,7 @@ def _camera(rng: Generator, image: Floats, inside: Floats) -> NDArray[np.uint8]:
     bias = np.exp(np.float32(rng.uniform(0.02, 0.16)) * _field(rng, size, 2))
     image = _resolution(rng, image * bias)
     image = _ghost(rng, image)
-    sigma = np.float32(np.exp(rng.uniform(np.log(0.006), np.log(0.045))))
+    sigma = np.float32(np.exp(rng.uniform(np.log(0.008), np.log(0.065))))
     noise = rng.standard_normal((2, size, size), np.float32) * sigma
     image = np.sqrt((image + noise[0]) ** 2 + noise[1] ** 2)
     if rng.random() < 0.45:  # a viewer or an archive that blackens the background

@@ -36,7 +36,8 @@ def disc_picture(side: int, bright: bool, random: np.random.Generator) -> NDArra
     if bright:
         spot = centre + random.uniform(-0.2, 0.2, 2) * side
         picture += 140.0 * (np.hypot(rows - spot[0], columns - spot[1]) < 0.08 * side)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def disc_folder(

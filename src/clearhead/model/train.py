@@ -22,7 +22,7 @@ from clearhead.data.cache import pictures
 from clearhead.data.manifest import load_manifest, save_manifest
 from clearhead.errors import RecipeError, RunError
 from clearhead.files import read_json, write_json
-from clearhead.model.augment import draw_variation, seed_of, vary
+from clearhead.model.augment import Variation, draw_variation, seed_of, vary
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.launch import circumstances, launch, rank, summed
 from clearhead.model.memory import keep_freed_memory
@@ -44,6 +44,9 @@ CHUNK = 32
 
 Smaller activations stay closer to the processor: 32 is faster than 64 for the report's net.
 """
+
+_ORDER, _DROPOUT, _VARIATION = 0, 1, 2
+"""What a seed is for, so that no two uses share one."""
 
 SAVE_SECONDS = 600.0
 """A long epoch is saved this often, besides at its end and on Ctrl-C."""
@@ -100,7 +103,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, out)
         save_manifest(manifest, out / "manifest.parquet")
-    return _Training(fabric, manifest, recipe, out, progress).run(Position())
+    return Training(fabric, manifest, recipe, out, progress).run(Position())
 
 
 def resume(out: Path, *, device: str = "auto", progress: Progress = silent) -> Run:
@@ -109,7 +112,7 @@ def resume(out: Path, *, device: str = "auto", progress: Progress = silent) -> R
         return open_run(out)
     state = load_state(out / "state.pt")
     recipe = Recipe.of(read_json(out / "recipe.json"))
-    training = _Training(
+    training = Training(
         launch(device=device, precision=recipe.precision),
         load_manifest(out / "manifest.parquet"),
         recipe,
@@ -121,7 +124,7 @@ def resume(out: Path, *, device: str = "auto", progress: Progress = silent) -> R
     return training.run(Position(**state["position"]))
 
 
-class _Training:
+class Training:
     """What the loop holds on to: model, optimiser, pictures."""
 
     def __init__(
@@ -159,6 +162,12 @@ class _Training:
                 self._save(at)
         return self._finish(at)
 
+    def _together(self, mine: bool) -> bool:
+        """Whether any process says so: all must stop at the same step."""
+        if self.fabric.world_size == 1:
+            return mine
+        return bool(summed(self.fabric, torch.tensor(float(mine), device=self.fabric.device)) > 0)
+
     def _stale(self, at: Position) -> bool:
         """Whether the validation loss has not improved for `early_stop` epochs."""
         patience = self.recipe.early_stop
@@ -167,62 +176,64 @@ class _Training:
     def _epoch(self, at: Position, asked: threading.Event) -> Position:
         """Train the rest of epoch `at.epoch`, then validate."""
         started = saved = time.monotonic()
-        order = _order(len(self.parts["train"]), self.recipe, at.epoch)
+        order = batches(len(self.parts["train"]), self.recipe, at.epoch)
         sums = torch.tensor(at.sums, dtype=torch.float64)
         label = f"epoch {at.epoch + 1}/{self.recipe.epochs}"
         bar = self.progress(range(at.step, len(order)), total=len(order) - at.step, label=label)
         self.model.train()
-        for step in bar:
-            news = self._step(order[step], at.epoch, step, len(order), asked)
-            sums += news[:3]
+        for number in bar:
+            sums += self.step(order[number], epoch=at.epoch, number=number, steps=len(order))
             bar.note(f"loss {sums[0] / sums[2]:.3f} · accuracy {sums[1] / sums[2]:.3f}")
+            stop = self._together(asked.is_set())
             now = time.monotonic()
-            here = replace(
-                at,
-                step=step + 1,
-                sums=tuple(sums.tolist()),
-                seconds=at.seconds + now - started,
-            )
-            if news[3] or (self.fabric.world_size == 1 and now - saved > SAVE_SECONDS):
-                self._save(here)
+            if stop or now - saved > SAVE_SECONDS:
+                loss, correct, count = sums.tolist()
+                seconds = at.seconds + now - started
+                self._save(
+                    replace(at, step=number + 1, sums=(loss, correct, count), seconds=seconds)
+                )
                 saved = now
-            if news[3]:
-                raise Interrupted(f"{self.out} stopped in {label} after step {step + 1}")
+            if stop:
+                raise Interrupted(f"stopped in {label}, after step {number + 1} of {len(order)}")
         return self._validated(at, sums, started)
 
-    def _step(
-        self, rows: Tensor, epoch: int, step: int, steps: int, asked: threading.Event
-    ) -> Tensor:
-        """One optimiser step on a global batch; returns loss, correct, count, stop (4,)."""
-        fabric, recipe, part = self.fabric, self.recipe, self.parts["train"]
-        world, place = fabric.world_size, fabric.global_rank
+    def step(self, rows: Tensor, *, epoch: int, number: int, steps: int) -> Tensor:
+        """One optimiser step on the global batch `rows`; returns loss, correct and count (3,)."""
+        recipe = self.recipe
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, epoch * steps + step, recipe.epochs * steps)
-        torch.manual_seed(seed_of(recipe.seed, 1, epoch, step, place))  # dropout
-        varied = draw_variation(len(rows), seed_of(recipe.seed, 2, epoch, step))
+            group["lr"] = learning_rate(recipe, epoch * steps + number, recipe.epochs * steps)
+        place = self.fabric.global_rank
+        torch.manual_seed(seed_of(recipe.seed, _DROPOUT, epoch, number, place))
+        varied = draw_variation(len(rows), seed_of(recipe.seed, _VARIATION, epoch, number))
+        news = self._gradient(rows, varied)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return summed(self.fabric, news)
+
+    def _gradient(self, rows: Tensor, varied: Variation) -> Tensor:
+        """Add this process' part of the batch's gradient; returns its loss, correct, count (3,).
+
+        The loss is divided by the weight of the global batch, so chunks and processes add up to
+        the gradient of the whole.
+        """
+        fabric, part = self.fabric, self.parts["train"]
         total = self._weight_of(part.labels[rows.to(fabric.device)])
-        mine = torch.arange(place, len(rows), world)
+        mine = torch.arange(fabric.global_rank, len(rows), fabric.world_size)
         chunks = _cut(mine, self.chunk) or [mine]
-        news = torch.zeros(4, dtype=torch.float64, device=fabric.device)
+        news = torch.zeros(3, dtype=torch.float64, device=fabric.device)
         for number, chunk in enumerate(chunks):
-            labels = part.labels[rows[chunk].to(fabric.device)]
-            squares = part.squares[rows[chunk].to(fabric.device)].unsqueeze(1)
-            if recipe.augment:
+            places = rows[chunk].to(fabric.device)
+            squares, labels = part.squares[places].unsqueeze(1), part.labels[places]
+            if self.recipe.augment:
                 squares = vary(squares, varied.take(chunk))
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 logits = self.model(squares)
-                loss = self._loss(logits, labels, smooth=recipe.label_smoothing)
-                fabric.backward(loss * (world / total))
-            with torch.no_grad():
-                correct = (logits.argmax(1) == labels).sum()
-                scale = len(rows) / total
-                news[:3] += torch.stack(
-                    [loss.detach() * scale, correct, chunk.new_tensor(len(chunk))]
-                )
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        news[3] = float(asked.is_set())
-        return summed(fabric, news)
+                loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing)
+                fabric.backward(loss * (fabric.world_size / total))
+            news[0] += loss.detach() * (len(rows) / total)
+            news[1] += (logits.detach().argmax(1) == labels).sum()
+            news[2] += len(chunk)
+        return news
 
     def _loss(self, logits: Tensor, labels: Tensor, *, smooth: float = 0.0) -> Tensor:
         """Cross-entropy summed over the pictures, each weighted by its class."""
@@ -317,9 +328,9 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _order(count: int, recipe: Recipe, epoch: int) -> list[Tensor]:
-    """The batches of an epoch: a permutation of the rows, cut; the last may be smaller."""
-    random = torch.Generator().manual_seed(seed_of(recipe.seed, 0, epoch))
+def batches(count: int, recipe: Recipe, epoch: int) -> list[Tensor]:
+    """The rows of each batch of an epoch: a permutation, cut; the last may be smaller."""
+    random = torch.Generator().manual_seed(seed_of(recipe.seed, _ORDER, epoch))
     return _cut(torch.randperm(count, generator=random), recipe.batch)
 
 

@@ -1,0 +1,137 @@
+"""The held-out split, scored: a table of predictions and the scores beside the score to beat."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pyarrow import csv
+
+from clearhead.data.cache import pictures
+from clearhead.data.split import copies_across
+from clearhead.errors import RunError
+from clearhead.files import read_json, write_json, writing
+from clearhead.measure.baseline import FACTS, score_to_beat
+from clearhead.measure.scores import Evaluation, score
+from clearhead.model.memory import keep_freed_memory
+from clearhead.model.run import Run
+from clearhead.types import Manifest, Progress, silent
+
+BATCH = 32
+"""Pictures per forward pass."""
+
+
+def evaluate(
+    run: Run,
+    *,
+    split: str = "test",
+    positive: str | None = None,
+    resamples: int = 1000,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score the run on one of its splits, and leave scores and predictions in the run's folder.
+
+    Writes `evaluation/SPLIT/scores.json` and `predictions.csv` (source, label, call, group and one
+    probability and logit per class). Errors: `ManifestError` where the split is empty,
+    `ReadError` where its files are gone.
+    """
+    manifest = run.manifest()
+    rows = manifest.part(split)
+    logits, probabilities = predict(run, rows, device=device, progress=progress)
+    scores = score(
+        rows.labels(),
+        probabilities,
+        rows.groups(),
+        classes=run.classes,
+        positive=positive,
+        resamples=resamples,
+        split=split,
+    )
+    known = manifest.part("train")
+    baseline = score_to_beat(
+        {name: known.column(name) for name in FACTS},
+        known.labels(),
+        {name: rows.column(name) for name in FACTS},
+        rows.labels(),
+        rows.groups(),
+        classes=run.classes,
+        positive=scores.positive,
+        resamples=resamples,
+    )
+    searched = not manifest.table.column("copy").null_count
+    copies = copies_across(manifest, split, "train") if searched else None
+    scores = dataclasses.replace(scores, baseline=baseline, copies_in_training=copies)
+    folder = evaluation_folder(run, split)
+    _write_predictions(rows, run.classes, logits, probabilities, folder / "predictions.csv")
+    write_json(folder / "scores.json", scores.to_json())
+    return scores
+
+
+def predict(
+    run: Run, rows: Manifest, *, device: str = "cpu", progress: Progress = silent
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits and probabilities of every row, both (N, K), in the rows' order."""
+    keep_freed_memory()
+    classifier = run.classifier(device)
+    drawn = pictures(rows, fit=run.recipe.fit, size_px=run.recipe.size_px, progress=progress)
+    starts = range(0, len(rows), BATCH)
+    found = []
+    with torch.inference_mode():
+        for start in progress(starts, total=len(starts), label="predict"):
+            squares = torch.from_numpy(drawn[start : start + BATCH]).unsqueeze(1).to(device)
+            found.append(classifier(squares).float())
+        logits = torch.cat(found)
+        return logits.cpu().numpy(), classifier.probabilities(logits).cpu().numpy()
+
+
+def evaluation_folder(run: Run, split: str) -> Path:
+    """Where the evaluation of a split is kept."""
+    return run.folder / "evaluation" / split
+
+
+def load_evaluation(run: Run, split: str = "test") -> Evaluation:
+    """The scores that `evaluate` left. Errors: `RunError` where there are none."""
+    path = evaluation_folder(run, split) / "scores.json"
+    if not path.exists():
+        raise RunError(
+            f"{run.folder} is not evaluated on {split} yet: `clearhead evaluate {run.folder}`"
+        )
+    return Evaluation.from_json(read_json(path))
+
+
+def load_predictions(run: Run, split: str = "test") -> pa.Table:
+    """The table of predictions that `evaluate` left. Errors: `RunError` where there is none."""
+    path = evaluation_folder(run, split) / "predictions.csv"
+    if not path.exists():
+        raise RunError(
+            f"{run.folder} is not evaluated on {split} yet: `clearhead evaluate {run.folder}`"
+        )
+    text = {name: pa.string() for name in ("source", "label", "call")}
+    return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=text))
+
+
+def _write_predictions(
+    rows: Manifest,
+    classes: tuple[str, ...],
+    logits: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    path: Path,
+) -> None:
+    called = [classes[index] for index in probabilities.argmax(1)]
+    columns = {
+        "source": pa.array(rows.column("source")),
+        "label": pa.array(rows.column("label")),
+        "call": pa.array(called),
+        "group": pa.array(rows.groups()),
+    }
+    for index, name in enumerate(classes):
+        columns[f"probability {name}"] = pa.array(probabilities[:, index])
+        columns[f"logit {name}"] = pa.array(logits[:, index])
+    table = pa.table(columns)
+    with writing(path) as temporary:
+        csv.write_csv(table, temporary)

@@ -1,0 +1,39 @@
+"""Not a test: one step's gradient, alone or under `torchrun`, written to a file.
+
+Usage: gloo_step.py MANIFEST RECIPE.json OUT.pt
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from clearhead.data.manifest import load_manifest
+from clearhead.model.launch import launch
+from clearhead.model.train import Training, batches
+from clearhead.types import Recipe, silent
+
+
+def main(manifest: Path, recipe_path: Path, out: Path) -> None:
+    recipe = Recipe.of(json.loads(recipe_path.read_text()))
+    fabric = launch(device="cpu")
+    training = Training(fabric, load_manifest(manifest), recipe, out.parent, silent)
+    gradients: dict[str, torch.Tensor] = {}
+
+    def keep() -> None:
+        for name, value in training.classifier.named_parameters():
+            assert value.grad is not None
+            gradients[name] = value.grad.clone()
+
+    training.optimiser.step = keep
+    rows = batches(len(training.parts["train"]), recipe, 0)[0]
+    news = training.step(rows, epoch=0, number=0, steps=1)
+    if fabric.is_global_zero:
+        torch.save({"gradients": gradients, "news": news}, out)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

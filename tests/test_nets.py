@@ -1,0 +1,119 @@
+"""Nets: published size, exact seams, exact geometry."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+import torch
+from torch import nn
+
+from clearhead.model.classifier import build
+from clearhead.model.nets import NETS, CompactNet, GreyConv2d, Net, ReportNet
+from clearhead.types import Recipe
+
+
+def count(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+def test_report_net_has_the_published_number_of_parameters() -> None:
+    assert count(ReportNet(2)) == 14_839_234
+    assert count(ReportNet(5)) == 14_839_234 + 3 * (128 + 1)
+
+
+def test_compact_net_has_about_a_million_parameters_and_stride_8() -> None:
+    net = CompactNet(2)
+    assert 0.8e6 < count(net) < 1.2e6
+    assert net.features(torch.zeros(1, 1, 192, 192)).shape == (1, 128, 24, 24)
+
+
+def test_report_net_equals_its_literal_layers_on_rgb() -> None:
+    torch.manual_seed(0)
+    net = ReportNet(2, size_px=64).eval()
+    grey = torch.rand(3, 1, 64, 64)
+    x = grey.expand(3, 3, 64, 64)
+    for conv in (net.conv1, net.conv2, net.conv3):
+        x = nn.functional.max_pool2d(torch.relu(nn.Conv2d.forward(conv, x)), 2)
+    flat = x.permute(0, 2, 3, 1).reshape(3, -1)
+    literal = net.out(torch.relu(net.dense(flat)))
+    torch.testing.assert_close(net(grey), literal, rtol=1e-5, atol=1e-5)
+
+
+def test_grey_convolution_has_the_gradients_of_three_equal_channels() -> None:
+    torch.manual_seed(0)
+    conv = GreyConv2d(3, 4, 3).double()
+    grey = torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    (ours,) = torch.autograd.grad(conv(grey).pow(2).sum(), conv.weight)
+    colour = nn.Conv2d.forward(conv, grey.expand(2, 3, 8, 8))
+    (theirs,) = torch.autograd.grad(colour.pow(2).sum(), conv.weight)
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_forward_is_head_of_features(name: str) -> None:
+    torch.manual_seed(0)
+    net = NETS[name](3, size_px=96, dropout=0.5).eval()
+    x = torch.rand(2, 1, 96, 96)
+    seam = cast(Net, net)
+    torch.testing.assert_close(net(x), seam.head(seam.features(x)))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_picture_depends_on_its_batch(name: str) -> None:
+    torch.manual_seed(0)
+    net = NETS[name](2, size_px=96, dropout=0.5).eval()
+    x = torch.rand(5, 1, 96, 96)
+    alone = torch.cat([net(one[None]) for one in x])
+    torch.testing.assert_close(net(x), alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_grid_says_where_cells_lie(name: str) -> None:
+    """The input gradient of a cell is centred on offset + stride·cell, measured by its moments."""
+    torch.manual_seed(0)
+    net = cast(Net, NETS[name](2, size_px=192, dropout=0.0))
+    with torch.no_grad():  # positive weights everywhere keep every path of the cell open
+        for part in cast(nn.Module, net).modules():
+            if isinstance(part, nn.Conv2d):
+                part.weight.fill_(0.01)
+            if isinstance(part, nn.GroupNorm):
+                part.weight.fill_(0.0)
+                part.bias.fill_(1.0)
+    linear = _without_normalisation(cast(nn.Module, net))
+    x = torch.ones(1, 1, 192, 192) + 1e-3 * torch.rand(1, 1, 192, 192)
+    x.requires_grad_()
+    maps = cast(Net, linear).features(x)
+    row, column = maps.shape[2] // 2, maps.shape[3] // 2 - 2
+    (gradient,) = torch.autograd.grad(maps[0, :, row, column].sum(), x)
+    weight = gradient[0, 0].abs()
+    place = torch.arange(192.0)
+    centre_y = float((weight.sum(1) * place).sum() / weight.sum())
+    centre_x = float((weight.sum(0) * place).sum() / weight.sum())
+    # Max-pooling routes each gradient to one of two pixels, so half a cell of play is left there.
+    play = 1.5 if name == "report" else 0.05
+    assert abs(centre_y - (net.grid.offset_px + net.grid.stride_px * row)) < play
+    assert abs(centre_x - (net.grid.offset_px + net.grid.stride_px * column)) < play
+
+
+def _without_normalisation(module: nn.Module) -> nn.Module:
+    for name, child in module.named_children():
+        if isinstance(child, nn.GroupNorm):
+            setattr(module, name, nn.Identity())
+        else:
+            _without_normalisation(child)
+    return module
+
+
+@pytest.mark.parametrize("preset", ["report", "compact"])
+def test_classifier_normalises_and_scales(preset: str) -> None:
+    recipe = Recipe.preset(preset, size_px=64)
+    torch.manual_seed(0)
+    classifier = build(recipe, 2).eval()
+    squares = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    x = (squares.float() / 255 - classifier.mean) / classifier.std
+    torch.testing.assert_close(classifier(squares), classifier.net(x))
+    logits = classifier(squares)
+    classifier.temperature.fill_(2.0)
+    torch.testing.assert_close(classifier.probabilities(logits), torch.softmax(logits / 2, 1))
+    assert {"mean", "std", "temperature"} <= set(classifier.state_dict())

@@ -1,0 +1,247 @@
+"""The loop: repeatable, resumable bit for bit, the same on two processes as on one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clearhead.data.manifest import save_manifest
+from clearhead.errors import ManifestError, RecipeError, RunError
+from clearhead.model.launch import launch
+from clearhead.model.run import load_state, open_run
+from clearhead.model.stopping import Interrupted
+from clearhead.model.train import batches, learning_rate, resume, train
+from clearhead.types import Bar, Manifest, Recipe, silent
+from oracles import disc_folder
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return disc_folder(tmp_path_factory.mktemp("discs"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+
+
+def small(preset: str = "compact", **changes: object) -> Recipe:
+    return Recipe.preset(preset, **{"size_px": 64, "epochs": 2, "batch": 8, **changes})
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return load_file(folder / "weights" / f"{name}.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class StopAfter:
+    """A progress that presses Ctrl-C after so many steps of the training."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self, items: Iterable[T], *, total: int | None = None, label: str = "") -> Bar[T]:
+        return silent(self._counted(items) if label.startswith("epoch") else items)
+
+    def _counted(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+            yield item
+
+
+@pytest.mark.parametrize("preset", ["compact", "report"])
+def test_two_runs_give_identical_weights_and_another_seed_others(
+    discs: Manifest, tmp_path: Path, preset: str
+) -> None:
+    recipe = small(preset, epochs=1)
+    for name in ("one", "two"):
+        train(discs, recipe, tmp_path / name)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    train(discs, dataclasses.replace(recipe, seed=1), tmp_path / "other")
+    ours, theirs = weights(tmp_path / "one"), weights(tmp_path / "other")
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5])
+def test_resume_equals_never_having_stopped(discs: Manifest, tmp_path: Path, steps: int) -> None:
+    recipe = small(dropout=0.3)  # dropout and augmentation both draw random numbers
+    whole = train(discs, recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted, match="stopped in epoch"):
+        train(discs, recipe, tmp_path / "broken", progress=StopAfter(steps))
+    with pytest.raises(RunError, match="--resume"):
+        open_run(tmp_path / "broken")
+    again = resume(tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+    timeless = [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history()]
+    assert timeless == [{k: v for k, v in row.items() if k != "seconds"} for row in again.history()]
+    assert not (tmp_path / "broken" / "state.pt").exists()
+    assert resume(tmp_path / "broken").made == again.made  # a finished run is left alone
+
+
+def test_interrupting_twice_is_resumable_too(discs: Manifest, tmp_path: Path) -> None:
+    recipe = small()
+    train(discs, recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(discs, recipe, tmp_path / "broken", progress=StopAfter(1))
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "broken", progress=StopAfter(3))
+    resume(tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_signal_handlers_and_random_state_are_left_alone(discs: Manifest, tmp_path: Path) -> None:
+    handler, state = signal.getsignal(signal.SIGINT), torch.get_rng_state()
+    train(discs, small(epochs=1), tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("compact", {"batch": 13, "class_weights": True, "dropout": 0.0}),
+        ("report", {"batch": 24, "dropout": 0.0}),
+    ],
+)
+def test_two_processes_compute_the_gradient_of_one(
+    discs: Manifest, tmp_path: Path, preset: str, changes: dict[str, object]
+) -> None:
+    save_manifest(discs, tmp_path / "manifest.parquet")
+    recipe = small(preset, **changes)
+    (tmp_path / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe)))
+    script = Path(__file__).with_name("gloo_step.py")
+    arguments = [str(script), str(tmp_path / "manifest.parquet"), str(tmp_path / "recipe.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    alone = [sys.executable, *arguments, str(tmp_path / "one.pt")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    pair = [*torchrun, "--nproc-per-node=2", *arguments, str(tmp_path / "two.pt")]
+    for command in (alone, pair):
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    one = torch.load(tmp_path / "one.pt", weights_only=True)
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    torch.testing.assert_close(one["news"], two["news"], rtol=1e-5, atol=1e-5)
+    for name, gradient in one["gradients"].items():
+        scale = float(gradient.abs().max()) + 1e-12
+        torch.testing.assert_close(
+            two["gradients"][name] / scale, gradient / scale, rtol=0, atol=1e-4
+        )
+
+
+def test_a_terminated_process_leaves_a_resumable_run(discs: Manifest, tmp_path: Path) -> None:
+    save_manifest(discs, tmp_path / "manifest.parquet")
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from clearhead.data.manifest import load_manifest\n"
+        "from clearhead.model.train import train\n"
+        "from clearhead.types import Recipe\n"
+        "recipe = Recipe.preset('compact', size_px=64, epochs=400, batch=8)\n"
+        "train(load_manifest(Path(sys.argv[1])), recipe, Path(sys.argv[2]))\n"
+    )
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "manifest.parquet"), str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "state.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Interrupted" in errors
+    assert load_state(out / "state.pt")["position"]["epoch"] >= 1
+
+
+def test_it_learns_and_keeps_the_best(discs: Manifest, tmp_path: Path) -> None:
+    run = train(discs, small(epochs=8), tmp_path / "run")
+    history = run.history()
+    assert len(history) == 8
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    best = min(history, key=lambda row: row["validation_loss"])
+    assert best["validation_accuracy"] >= 0.75
+    assert run.made["best_epoch"] == best["epoch"]
+    loaded = run.classifier().state_dict()
+    kept = weights(tmp_path / "run", "best")
+    assert all(torch.equal(loaded[name], kept[name]) for name in kept)
+
+
+def test_early_stop_ends_when_nothing_improves(discs: Manifest, tmp_path: Path) -> None:
+    recipe = small(epochs=30, early_stop=1, learning_rate=0.0)
+    assert train(discs, recipe, tmp_path / "run").made["epochs"] == 2
+
+
+def test_class_weights_make_classes_count_the_same(tmp_path: Path) -> None:
+    manifest = disc_folder(tmp_path / "discs")
+    rare = manifest.take([row for row in range(len(manifest)) if row % 2 or row % 4 == 0])
+    recipe = small(class_weights=True, epochs=1)
+    from clearhead.model.train import Training
+
+    training = Training(launch(device="cpu"), rare, recipe, tmp_path / "run", silent)
+    labels = training.parts["train"].labels
+    assert training.weight is not None
+    per_class = [float((training.weight[labels] * (labels == k)).sum()) for k in range(2)]
+    assert per_class[0] == pytest.approx(per_class[1])
+    assert float(training.weight[labels].mean()) == pytest.approx(1.0)
+
+
+def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
+    recipe = small(batch=7)
+    first, second = (torch.cat(batches(30, recipe, epoch)) for epoch in (0, 1))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(30))
+    assert first.tolist() != second.tolist()
+    assert [len(rows) for rows in batches(30, recipe, 0)] == [7, 7, 7, 7, 2]
+
+
+def test_learning_rate_rises_then_falls_to_nothing() -> None:
+    recipe = small(schedule="cosine", warmup=0.1, learning_rate=1.0)
+    rates = [learning_rate(recipe, step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert max(rates) == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+    constant = Recipe.preset("report")
+    assert {learning_rate(constant, step, 50) for step in range(50)} == {1e-3}
+
+
+def test_refusals_leave_nothing_behind(discs: Manifest, tmp_path: Path) -> None:
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists already"):
+        train(discs, small(), used)
+    assert [path.name for path in used.iterdir()] == ["notes.txt"]
+    with pytest.raises(ManifestError, match="clearhead split"):
+        train(discs.with_columns(split=[None] * len(discs)), small(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(RunError, match="no interrupted training"):
+        resume(tmp_path / "nowhere")
+    with pytest.raises(RecipeError, match="device is 'tpu'"):
+        train(discs, small(), tmp_path / "new", device="tpu")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_loss_that_explodes_is_said_so(discs: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="not finite"):
+        train(discs, small("report", learning_rate=1e30, epochs=2), tmp_path / "run")

@@ -1,0 +1,552 @@
+"""Which files show the same picture: re-encoded, rescaled, mirrored, turned, brightened.
+
+Two pictures are copies where the *local contrast* of their thumbnails agrees: each thumbnail pixel
+minus the mean of its neighbourhood, over the neighbourhood's spread. Brightness, contrast, gamma
+and clipping barely move it, while the next slice of the same head does. Copies are searched with a
+nearest-neighbour index over the lowest frequencies of that picture, in all 8 flips and quarter
+turns, and decided by the normalised correlation of the whole. See
+`docs/concepts/copies-and-groups.md` and `docs/decisions/copy-search.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from clearhead.data.thumbnail import SIDE, cosines
+from clearhead.errors import ManifestError
+from clearhead.types import Manifest, Progress, silent
+
+THRESHOLD = 0.85
+"""Correlation of local contrast from which two pictures are copies."""
+
+DRIFT = 0.70
+"""Least correlation with the group's centre for a picture that reaches it through other copies."""
+
+SLACK = 0.10
+"""How far below the threshold the low frequencies of a pair may correlate and still be tested."""
+
+WINDOW_PX = 2.0
+"""Standard deviation of the Gaussian neighbourhood, in thumbnail pixels."""
+
+FLOOR = 12.0
+"""Added to the local spread, in thumbnail levels, so that the noise of empty places stays small."""
+
+FLAT_LEVELS = 2.0
+"""Standard deviation, in stored levels, under which there is too little contrast to compare."""
+
+FLAT_PIXELS = 128.0
+"""Fewest thumbnail pixels that must carry a picture's contrast for it to be comparable."""
+
+FREQUENCIES = 16
+"""Lowest frequencies per axis in the descriptor that is searched: 16·16 − 1 = 255 numbers."""
+
+NEIGHBOURS = 32
+"""Nearest neighbours looked at per picture and turn."""
+
+PROBES = 8
+"""Cells of the index visited per query."""
+
+BLOCK = 2048
+"""Pictures or pairs worked on at a time: what bounds the memory."""
+
+TURNS = 8
+"""Flips and quarter turns of a square, see `turned`."""
+
+UNDONE = (0, 1, 2, 3, 4, 6, 5, 7)
+"""The turn that undoes each: a quarter turn goes back, the rest undo themselves."""
+
+
+# --- The pictures ---------------------------------------------------------------------------
+
+
+def turned(pictures: NDArray[Any], turn: int) -> NDArray[Any]:
+    """Pictures (…, H, W) under one of the 8 flips and quarter turns, as a view.
+
+    Bit 4 of `turn` transposes first, bit 1 then mirrors left and right, bit 2 top and bottom. So
+    0 is the picture itself, 1 and 2 its mirrors, 3 half a turn, 5 and 6 a quarter turn clockwise
+    and anticlockwise, 4 and 7 the mirrors about the two diagonals.
+    """
+    if turn & 4:
+        pictures = pictures.swapaxes(-1, -2)
+    if turn & 1:
+        pictures = pictures[..., ::-1]
+    if turn & 2:
+        pictures = pictures[..., ::-1, :]
+    return pictures
+
+
+def local_contrast(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Each pixel minus its neighbourhood's mean, over the neighbourhood's spread; unit length.
+
+    Shapes: (n, 64, 64) uint8 → (n, 64, 64) float32 with mean 0 and sum of squares 1 (0 where the
+    thumbnail is constant), so that a dot product is a normalised correlation. Flips and quarter
+    turns commute with it.
+    """
+    values = thumbnails.astype(np.float32)
+    mean = _blurred(values)
+    spread = np.sqrt(np.maximum(_blurred(values * values) - mean * mean, 0.0))
+    contrast = (values - mean) / (spread + np.float32(FLOOR))
+    contrast -= contrast.mean(axis=(1, 2), keepdims=True)
+    length = np.sqrt(np.square(contrast).sum(axis=(1, 2), keepdims=True))
+    unit: NDArray[np.float32] = contrast / np.maximum(length, 1e-3)
+    return unit
+
+
+def _blurred(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    place = np.arange(SIDE)
+    weights = np.exp(-np.square(place[:, None] - place[None, :]) / (2 * WINDOW_PX**2))
+    weights /= weights.sum(axis=1, keepdims=True)  # at the edge, of what is inside alone
+    kernel = weights.astype(np.float32)
+    blurred: NDArray[np.float32] = kernel @ pictures @ kernel.T
+    return blurred
+
+
+def _descriptors(contrast: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The lowest frequencies of local contrast, (n, 64, 64) → (n, 16, 16), of unit length."""
+    basis = cosines(SIDE)[:FREQUENCIES].astype(np.float32)
+    low = basis @ contrast @ basis.T
+    low[:, 0, 0] = 0.0
+    length = np.sqrt(np.square(low).sum(axis=(1, 2), keepdims=True))
+    unit: NDArray[np.float32] = low / np.maximum(length, 1e-6)
+    return unit
+
+
+def _turned_descriptors(descriptors: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+    """The descriptors of the turned pictures: a mirror changes the sign of odd frequencies."""
+    sign = np.where(np.arange(FREQUENCIES) % 2, -1.0, 1.0).astype(np.float32)
+    if turn & 4:
+        descriptors = descriptors.swapaxes(1, 2)
+    if turn & 1:
+        descriptors = descriptors * sign
+    if turn & 2:
+        descriptors = descriptors * sign[:, None]
+    return descriptors
+
+
+# --- Candidates -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of pictures: picture `first` under `turn` looks like picture `second`; each (n,)."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    turn: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, rows: NDArray[Any]) -> _Pairs:
+        return _Pairs(self.first[rows], self.second[rows], self.turn[rows])
+
+
+def _candidates(descriptors: NDArray[np.float32], bound: float, progress: Progress) -> _Pairs:
+    """Pairs whose descriptors correlate by `bound` or more in one of the 8 turns."""
+    index = _index(descriptors)
+    found: list[_Pairs] = []
+    starts = range(0, len(descriptors), BLOCK)
+    for start in progress(starts, total=len(starts), label="Searching copies"):
+        block = descriptors[start : start + BLOCK]
+        found += [_near(index, block, start, turn, bound) for turn in range(TURNS)]
+    return _once(_joined(found))
+
+
+def _index(descriptors: NDArray[np.float32]) -> Any:
+    """An inverted file over the descriptors, its cells centred on evenly chosen pictures.
+
+    About 4·√n cells of √n/4 pictures: the cost of a query grows with √n. Centres are taken and not
+    trained, so that the same pictures always give the same cells.
+    """
+    import faiss
+
+    rows = descriptors.reshape(len(descriptors), -1)
+    cells = int(np.clip(4 * np.sqrt(len(rows)), 1, len(rows)))
+    centres = faiss.IndexFlatIP(rows.shape[1])
+    centres.add(rows[np.linspace(0, len(rows) - 1, cells).astype(np.int64)])
+    index = faiss.IndexIVFFlat(centres, rows.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
+    index.nprobe = PROBES
+    index.train(rows)
+    index.add(rows)
+    return index
+
+
+def _near(
+    index: Any, descriptors: NDArray[np.float32], start: int, turn: int, bound: float
+) -> _Pairs:
+    queries = _turned_descriptors(descriptors, turn).reshape(len(descriptors), -1)
+    scores, places = index.search(np.ascontiguousarray(queries), NEIGHBOURS)
+    row, rank = np.nonzero((scores >= bound) & (places >= 0))
+    first, second = row + start, places[row, rank].astype(np.int64)
+    # A picture is no copy of its own mirror image.
+    other = first != second
+    return _upward(_Pairs(first[other], second[other], np.full(other.sum(), turn, dtype=np.int8)))
+
+
+def _upward(pairs: _Pairs) -> _Pairs:
+    """The same pairs with `first` < `second`: where they change places, the turn is undone."""
+    swap = pairs.first > pairs.second
+    return _Pairs(
+        np.where(swap, pairs.second, pairs.first),
+        np.where(swap, pairs.first, pairs.second),
+        np.where(swap, np.array(UNDONE, dtype=np.int8)[pairs.turn], pairs.turn),
+    )
+
+
+def _joined(parts: list[_Pairs]) -> _Pairs:
+    return _Pairs(
+        np.concatenate([part.first for part in parts]),
+        np.concatenate([part.second for part in parts]),
+        np.concatenate([part.turn for part in parts]),
+    )
+
+
+def _once(pairs: _Pairs) -> _Pairs:
+    keys = np.stack([pairs.first, pairs.second, pairs.turn.astype(np.int64)])
+    first, second, turn = np.unique(keys, axis=1)
+    return _Pairs(first, second, turn.astype(np.int8))
+
+
+# --- The deciding test ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Album:
+    """Thumbnails of the different pictures, left where they are until a block is asked for."""
+
+    thumbnails: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def contrast(self, pictures: NDArray[np.int64]) -> NDArray[np.float32]:
+        return local_contrast(np.asarray(self.thumbnails[self.rows[pictures]]))
+
+
+def _described(
+    album: _Album, progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Descriptors (n, 16, 16), and how many pixels carry each picture's contrast, (n,).
+
+    The latter is 1/Σz⁴ for contrast z of unit length: 4096 where all take part alike, 1 where one
+    pixel is all there is.
+    """
+    descriptors = np.empty((len(album), FREQUENCIES, FREQUENCIES), dtype=np.float32)
+    carriers = np.empty(len(album), dtype=np.float32)
+    starts = range(0, len(album), BLOCK)
+    for start in progress(starts, total=len(starts), label="Describing pictures"):
+        part = slice(start, start + BLOCK)
+        contrast = album.contrast(np.arange(len(album))[part])
+        descriptors[part] = _descriptors(contrast)
+        carriers[part] = 1.0 / np.maximum(np.square(np.square(contrast)).sum(axis=(1, 2)), 1e-6)
+    # Without any contrast the sum is 0 and nothing carries it.
+    carriers[carriers > SIDE * SIDE * 1.01] = 0.0
+    return descriptors, carriers
+
+
+def _confirmed(album: _Album, pairs: _Pairs, threshold: float) -> _Pairs:
+    """The pairs whose local contrast correlates by the threshold or more."""
+    keep = np.zeros(len(pairs), dtype=np.bool_)
+    for start in range(0, len(pairs), BLOCK):
+        part = slice(start, start + BLOCK)
+        keep[part] = _correlations(album, pairs.take(np.arange(len(pairs))[part])) >= threshold
+    return pairs.take(keep)
+
+
+def _correlations(album: _Album, pairs: _Pairs) -> NDArray[np.float32]:
+    first, second = album.contrast(pairs.first), album.contrast(pairs.second)
+    correlations = np.empty(len(pairs), dtype=np.float32)
+    for turn in range(TURNS):
+        rows = np.flatnonzero(pairs.turn == turn)
+        correlations[rows] = (turned(first[rows], turn) * second[rows]).sum(axis=(1, 2))
+    return correlations
+
+
+def _best_turns(
+    album: _Album, target: int, members: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """How well each member, in its best turn, agrees with the target: scores and turns, (n,)."""
+    goal = album.contrast(np.array([target]))[0]
+    # To turn the one target back is cheaper than to turn every member.
+    goals = np.stack([turned(goal, UNDONE[turn]) for turn in range(TURNS)]).reshape(TURNS, -1)
+    scores = np.empty((len(members), TURNS), dtype=np.float32)
+    for start in range(0, len(members), BLOCK):
+        contrast = album.contrast(members[start : start + BLOCK])
+        scores[start : start + BLOCK] = contrast.reshape(len(contrast), -1) @ goals.T
+    best = scores.max(axis=1)
+    # Of equals within rounding, the lowest: a symmetric picture counts as not turned.
+    turns = np.argmax(scores >= best[:, None] - 1e-4, axis=1)
+    return best, turns.astype(np.int8)
+
+
+# --- Groups ---------------------------------------------------------------------------------
+
+
+def _settled(album: _Album, pairs: _Pairs, threshold: float) -> NDArray[np.int64]:
+    """Centre of each picture's group, (n,): pictures chained together, never far from the centre.
+
+    The centre of a chain is its picture with most copies. Members that agree with it by
+    `DRIFT` or more stay with it; the others form chains of their own, and so on.
+    """
+    centres = np.arange(len(album), dtype=np.int64)
+    degree = np.bincount(np.concatenate([pairs.first, pairs.second]), minlength=len(album))
+    chains = _chains(centres, pairs)
+    while chains:
+        members = chains.pop()
+        centre = int(members[np.argmax(degree[members])])
+        scores, _ = _best_turns(album, centre, members)
+        near = (scores >= min(DRIFT, threshold)) | (members == centre)
+        centres[members[near]] = centre
+        if not near.all():
+            chains += _chains(members[~near], pairs)
+    return centres
+
+
+def _turns(album: _Album, centres: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The turn that maps each picture onto the first of its group, (n,)."""
+    turns = np.zeros(len(album), dtype=np.int8)
+    for members in _members(centres):
+        if len(members) > 1:
+            turns[members] = _best_turns(album, int(members[0]), members)[1]
+    return turns
+
+
+def _members(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Positions of each label, sorted, one array a label."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+
+
+def _chains(members: NDArray[np.int64], pairs: _Pairs) -> list[NDArray[np.int64]]:
+    """Connected components of two or more among the members (sorted), each sorted."""
+    inside = np.isin(pairs.first, members) & np.isin(pairs.second, members)
+    first = np.searchsorted(members, pairs.first[inside])
+    second = np.searchsorted(members, pairs.second[inside])
+    parts = _members(_components(len(members), first, second))
+    return [members[part] for part in parts if len(part) > 1]
+
+
+def _components(
+    count: int, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(count, count))
+    _, part = connected_components(graph, directed=False)
+    labels: NDArray[np.int64] = part.astype(np.int64)
+    return labels
+
+
+def _numbered(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups renumbered 0, 1, 2… by first appearance, (n,)."""
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    numbers: NDArray[np.int64] = rank[inverse]
+    return numbers
+
+
+# --- The verb -------------------------------------------------------------------------------
+
+
+def find_copies(
+    manifest: Manifest,
+    thumbnails: NDArray[np.uint8],
+    *,
+    threshold: float = THRESHOLD,
+    progress: Progress = silent,
+) -> Manifest:
+    """Fill the columns `copy`, `turn` and `group`: which rows show the same picture.
+
+    Rows whose pixels are identical are copies. So are rows whose local contrast correlates by
+    `threshold` or more in one of the 8 flips and quarter turns, and rows chained to them that
+    still agree with the group's centre by `DRIFT`. A picture of too little contrast has no copies
+    but those of identical pixels; an unreadable row has none. `turn` maps a row onto the first
+    picture of its group, first by source. `group` unites copies and patients. Numbers count up by
+    source, so the order of rows does not matter.
+
+    Shapes: `thumbnails` (N, 64, 64) uint8, row by row as the manifest; a memory map will do.
+    Errors: `ManifestError` where the shapes differ or the threshold isn't in (0, 1].
+    """
+    _check(manifest, thumbnails, threshold)
+    order = np.argsort(manifest.column("source").astype(str), kind="stable")
+    rows = manifest.take(order)
+    picture, first = _pictures(rows)
+    centres = np.arange(len(first), dtype=np.int64)
+    turns = np.zeros(len(first), dtype=np.int8)
+    lively = np.flatnonzero(_lively(rows)[first])
+    album = _Album(thumbnails, order[first[lively]])
+    found = _search(album, threshold, progress)
+    centres[lively] = lively[found.centres]
+    turns[lively] = found.turns
+    copy = _numbered(centres[picture])
+    back = np.argsort(order, kind="stable")
+    return manifest.with_columns(
+        copy=copy[back],
+        turn=turns[picture][back],
+        group=_united(copy, rows.column("patient"))[back],
+    ).with_notes(
+        copies={"threshold": threshold, "drift": DRIFT, "pairs_tested": found.pairs_tested}
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the search says of each picture of an album."""
+
+    centres: NDArray[np.int64]
+    turns: NDArray[np.int8]
+    pairs_tested: int
+
+
+def _search(album: _Album, threshold: float, progress: Progress) -> _Found:
+    descriptors, carriers = _described(album, progress)
+    # Where few pixels carry the contrast, two pictures agree by chance.
+    places = np.flatnonzero(carriers >= FLAT_PIXELS)
+    centres = np.arange(len(album), dtype=np.int64)
+    turns = np.zeros(len(album), dtype=np.int8)
+    if not len(places):
+        return _Found(centres, turns, 0)
+    clear = _Album(album.thumbnails, album.rows[places])
+    candidates = _candidates(descriptors[places], threshold - SLACK, progress)
+    settled = _settled(clear, _confirmed(clear, candidates, threshold), threshold)
+    centres[places] = places[settled]
+    turns[places] = _turns(clear, settled)
+    return _Found(centres, turns, len(candidates))
+
+
+def _check(manifest: Manifest, thumbnails: NDArray[np.uint8], threshold: float) -> None:
+    expected = (len(manifest), SIDE, SIDE)
+    if thumbnails.shape != expected or thumbnails.dtype != np.uint8:
+        raise ManifestError(
+            f"the thumbnails are {thumbnails.shape} {thumbnails.dtype}: expected {expected} uint8, "
+            "one for each row of the manifest; index the folder again"
+        )
+    if not 0 < threshold <= 1:
+        raise ManifestError(
+            f"the threshold for copies is {threshold}: expected a correlation above 0 and up to 1"
+        )
+
+
+def _pictures(rows: Manifest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of the picture in each row, (N,), and first row of each picture, (n,).
+
+    Rows of identical pixels show one picture; a row that could not be read is one of its own.
+    """
+    hashes, errors = rows.column("pixel_hash"), rows.column("error")
+    known = [value if bad is None else None for value, bad in zip(hashes, errors, strict=True)]
+    keys = np.array([value or f"row {row}" for row, value in enumerate(known)], dtype=object)
+    _, picture = np.unique(keys.astype(str), return_inverse=True)
+    picture = _numbered(picture)
+    return picture, np.unique(picture, return_index=True)[1].astype(np.int64)
+
+
+def _lively(rows: Manifest) -> NDArray[np.bool_]:
+    """Whether a row can be read and holds more than the noise of its last stored level, (N,)."""
+    readable = rows.column("error") == None  # noqa: E711  elementwise on objects
+    in_levels = ~np.isin(rows.column("mode").astype(str), ("1", "F"))
+    flat = in_levels & (rows.column("std") < FLAT_LEVELS)
+    lively: NDArray[np.bool_] = readable & ~flat
+    return lively
+
+
+def _united(copy: NDArray[np.int64], patient: NDArray[Any]) -> NDArray[np.int64]:
+    """Groups of rows that share a copy number or a patient, through any chain of both, (N,)."""
+    known = np.flatnonzero(patient != None)  # noqa: E711  elementwise on objects
+    _, person = np.unique(patient[known].astype(str), return_inverse=True)
+    copies = int(copy.max(initial=-1)) + 1
+    count = copies + int(person.max(initial=-1)) + 1
+    return _numbered(_components(count, copy[known], copies + person)[copy])
+
+
+# --- What was found -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """How many files show how many pictures."""
+
+    files: int
+    """Files that could be read."""
+    distinct: int
+    """Different pictures among them."""
+    mirrored: int
+    """Files whose picture is a mirrored or turned copy of its group's first."""
+    contradicting: int
+    """Groups of copies that hold more than one label."""
+    largest: int
+    """Files in the largest group of copies."""
+    unreadable: int
+    """Files that could not be read and are counted nowhere else."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.files} files, {self.distinct} distinct pictures, {self.mirrored} of the copies "
+            f"mirrored, {self.contradicting} groups with contradicting labels"
+        )
+
+
+@dataclass(frozen=True)
+class CopyGroup:
+    """The files that show one picture, by source; `turns` map each onto the first."""
+
+    copy: int
+    sources: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    turns: tuple[int, ...]
+
+    @property
+    def contradicting(self) -> bool:
+        """Whether the files hold more than one label; an unknown label contradicts none."""
+        return len(set(self.labels) - {None}) > 1
+
+
+def copy_report(manifest: Manifest) -> CopyReport:
+    """Count files, pictures, mirrored copies and contradictions; `find_copies` comes first.
+
+    Errors: `ManifestError` where copies were not searched.
+    """
+    copy = _searched(manifest)
+    seen = manifest.readable()
+    return CopyReport(
+        files=len(seen),
+        distinct=len(np.unique(seen.column("copy"))),
+        mirrored=int(np.count_nonzero(seen.column("turn"))),
+        contradicting=sum(group.contradicting for group in copy_groups(seen)),
+        largest=int(np.bincount(seen.column("copy")).max(initial=0)),
+        unreadable=len(copy) - len(seen),
+    )
+
+
+def copy_groups(manifest: Manifest) -> Iterator[CopyGroup]:
+    """Groups of two or more files that show one picture, in the order of their numbers.
+
+    Errors: `ManifestError` where copies were not searched.
+    """
+    copy = _searched(manifest)
+    source, label, turn = (manifest.column(name) for name in ("source", "label", "turn"))
+    order = np.argsort(source.astype(str), kind="stable")
+    for places in _members(copy[order]) if len(copy) else []:
+        members = order[places]
+        if len(members) > 1:
+            yield CopyGroup(
+                int(copy[members[0]]),
+                tuple(source[members]),
+                tuple(label[members]),
+                tuple(int(value) for value in turn[members]),
+            )
+
+
+def _searched(manifest: Manifest) -> NDArray[np.int64]:
+    if manifest.table.column("copy").null_count:
+        raise ManifestError(
+            "copies were not searched in this manifest: run `clearhead copies` on it first"
+        )
+    copy: NDArray[np.int64] = manifest.column("copy")
+    return copy

@@ -74,14 +74,18 @@ def wrapped(
     text: str, room_in: float, size_pt: float = SMALL_PT, *, bold: bool = False, lines: int = 99
 ) -> list[str]:
     """`text` broken at spaces into lines of at most `room_in` inches; the last one is shortened."""
+
+    def fits(line: str) -> bool:
+        return width_in(line, size_pt, bold=bold) <= room_in
+
     words = drawable(text).split(" ")
     found: list[str] = []
     while words:
         if len(found) == lines - 1:
             return [*found, shortened(" ".join(words), room_in, size_pt, bold=bold)]
-        count = len(words)
-        while count > 1 and width_in(" ".join(words[:count]), size_pt, bold=bold) > room_in:
-            count -= 1
+        count = 1
+        while count < len(words) and fits(" ".join(words[: count + 1])):
+            count += 1
         found.append(shortened(" ".join(words[:count]), room_in, size_pt, bold=bold))
         words = words[count:]
     return found

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
@@ -327,7 +327,7 @@ class _Panels:
     mask: NDArray[np.bool_] | None
     contour: float | None = None
 
-    def draw(self, axes: Sequence[Axes], room_in: float) -> None:
+    def draw(self, axes: Sequence[Axes], room_in: tuple[float, float]) -> None:
         picture, heatmap, blend = axes
         _show(picture, display_grey(self.scan.pixels), "picture")
         _show(heatmap, _opaque(self.explanation.heat, self.scale), "heatmap")
@@ -345,8 +345,9 @@ def _opaque(heat: NDArray[np.float32], scale: float) -> NDArray[np.uint8]:
     return _bytes(colormaps[COLOURS](_shares(heat, scale))[..., :3])
 
 
-def _say_blank(axes: Axes, explanation: Explanation, room_in: float) -> None:
-    lines = wrapped(blank_words(explanation), room_in - 0.1, lines=5)
+def _say_blank(axes: Axes, explanation: Explanation, room_in: tuple[float, float]) -> None:
+    width, height = room_in
+    lines = wrapped(blank_words(explanation), width - 0.1, lines=max(1, int(height / 0.2)))
     axes.text(
         0.5,
         0.5,
@@ -367,6 +368,7 @@ def _colour_bar(page: _Page, axes: Axes, label: str, scale: float) -> None:
     colours = ScalarMappable(Normalize(0, scale), colormaps[COLOURS])
     bar = page.figure.colorbar(colours, cax=axes, orientation="horizontal", extend="max")
     bar.locator = MaxNLocator(nbins=5)
+    bar.formatter = FuncFormatter(lambda value, _: f"{value:.3g}")
     bar.update_ticks()
     axes.tick_params(labelsize=SMALL_PT, labelfontfamily=FONT, length=2, pad=1.5)
     axes.set_gid("colour bar")
@@ -415,7 +417,7 @@ def triptych(
     for left, name in zip(lefts, ("picture", "heatmap", "both"), strict=True):
         write(canvas, left + wide / 2, top, name, ha="center", color=QUIET)
     panels = [page.axes(left, top + LINE_IN, wide, high) for left in lefts]
-    _Panels(scan, explanation, scale, mask, contour).draw(panels, wide)
+    _Panels(scan, explanation, scale, mask, contour).draw(panels, (wide, high))
     bar = page.axes(lefts[1], end, 2 * wide + _GAP, 0.12)
     _colour_bar(page, bar, _bar_label([explanation], 2 * wide + _GAP), scale)
     _write_lines(canvas, _MARGIN, end + _BAR_IN + 0.06, foot, LINE_IN, color=QUIET)
@@ -541,7 +543,8 @@ class _SheetRow:
             page.axes(left + step * place, top, _SHEET_PANEL_IN, self.panel_height)
             for place in range(3)
         ]
-        _Panels(case.scan, case.explanation, scale, case.mask).draw(axes, _SHEET_PANEL_IN)
+        room = (_SHEET_PANEL_IN, self.panel_height)
+        _Panels(case.scan, case.explanation, scale, case.mask).draw(axes, room)
 
 
 def _case_words(case: Case, scale: float) -> list[str]:

@@ -78,11 +78,13 @@ def headline(evaluation: Evaluation) -> str:
     by_group = counts_groups(evaluation)
     accuracy = (evaluation.per_group if by_group else evaluation.per_file).accuracy
     unit = f"distinct {evaluation.split} pictures" if by_group else f"{evaluation.split} files"
+    if accuracy.value is None:
+        return f"The accuracy on {unit} is undefined."
     words = f"Right on {percent(accuracy.value)} of {unit}"
     known = evaluation.baseline
-    if known is None:
+    beat = None if known is None else (known.per_group if by_group else known.per_file).accuracy
+    if beat is None or beat.value is None:
         return f"{words}."
-    beat = (known.per_group if by_group else known.per_file).accuracy
     return f"{words}; file facts alone reach {percent(beat.value)}."
 
 
@@ -132,20 +134,27 @@ def _against_facts(evaluation: Evaluation) -> Iterator[Statement]:
 
 
 def _standing(score: Score, beat: Score) -> str:
-    """`above`, `unclear`, `below` or `unknown`: where a score lies against the one to beat."""
+    """Where a score lies against the one to beat: a key of `_TONES`."""
     if score.value is None or beat.value is None:
         return "unknown"
     if score.value <= beat.value:
         return "below"
-    low = score.value if score.low is None else score.low
-    high = beat.value if beat.high is None else beat.high
-    return "above" if low > high else "unclear"
+    if score.low is None or beat.high is None:
+        return "unsure"
+    return "above" if score.low > beat.high else "unclear"
 
 
-_TONES = {"above": "good", "unclear": "doubt", "below": "bad", "unknown": "doubt"}
+_TONES = {
+    "above": "good",
+    "unclear": "doubt",
+    "unsure": "doubt",
+    "below": "bad",
+    "unknown": "doubt",
+}
 _STANDINGS = {
     "above": "above the score to beat",
     "unclear": "above the score to beat, but the intervals overlap",
+    "unsure": "above the score to beat, without an interval to judge by",
     "below": "not above the score to beat",
     "unknown": "not comparable with the score to beat",
 }
@@ -157,6 +166,11 @@ _SENTENCES = {
         "doubt",
         f"It is above what file facts alone ({facts}) give away, but the intervals overlap: "
         "the lead may be chance.",
+    ),
+    "unsure": lambda facts: Statement(
+        "doubt",
+        f"It is above what file facts alone ({facts}) give away, but there is no interval to tell "
+        "whether by chance.",
     ),
     "below": lambda facts: Statement(
         "bad",

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from clearhead.data.thumbnail import SIDE
 from clearhead.errors import ManifestError
 from clearhead.files import writing
 from clearhead.types import COLUMNS, Manifest
@@ -23,7 +24,6 @@ VERSION = 1
 """Version of the layout on disk; a file of another version is refused."""
 
 KEY = b"clearhead"
-THUMBNAIL_PX = 64
 
 SCHEMA = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
 """The Arrow schema of every manifest's table."""
@@ -87,6 +87,14 @@ def load_manifest(path: Path) -> Manifest:
         table=table.replace_schema_metadata(None),
         notes=head["notes"],
     )
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether `path` is a manifest, of whatever version."""
+    try:
+        return KEY in (_footer(path).metadata or {})
+    except ManifestError:
+        return False
 
 
 def _head(path: Path) -> dict[str, Any]:
@@ -154,7 +162,7 @@ def load_thumbnails(path: Path) -> NDArray[np.uint8]:
     except (OSError, ValueError, EOFError):
         raise ManifestError(f"the thumbnails {place} are damaged: {again}") from None
     rows = _footer(path).num_rows
-    if thumbnails.shape != (rows, THUMBNAIL_PX, THUMBNAIL_PX) or thumbnails.dtype != np.uint8:
+    if thumbnails.shape != (rows, SIDE, SIDE) or thumbnails.dtype != np.uint8:
         raise ManifestError(
             f"the thumbnails {place} are {thumbnails.dtype} {thumbnails.shape}, and the manifest "
             f"has {rows} rows: {again}"

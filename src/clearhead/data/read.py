@@ -65,6 +65,11 @@ class Signature:
     refusal: str = ""
     """Why a file of this format is refused; empty where it is decoded."""
 
+    @property
+    def other(self) -> bool:
+        """Whether a file of this format is no picture at all."""
+        return self.refusal == NEVER
+
 
 SIGNATURES = (
     # DICOM and NIfTI first: the 128 free bytes before `DICM` may imitate another format.
@@ -109,16 +114,20 @@ def read(path: Path, *, source: str | None = None, colour: str = "agree") -> Sca
     Errors: `ReadError`, one line, also where the file has several pages and none is named.
     """
     source = path.as_posix() if source is None else source
-    named = PAGE.fullmatch(source)
     with _naming(source):
-        file = _load(path)
-        count = _count_pages(file)
-        if named is None and count > 1:
-            raise ReadError(f"has {count} pages: name one, as in {path.name}#page=1")
-        page = int(named["page"]) if named else 1
-        if page > count:
-            raise ReadError(f"has {count} page{'s' * (count > 1)}, so there is no page {page}")
-        return _decode(file, page, source, colour)
+        return _read(path, source, colour)
+
+
+def _read(path: Path, source: str, colour: str) -> Scan:
+    named = PAGE.fullmatch(source)
+    file = _load(path)
+    count = _count_pages(file)
+    if named is None and count > 1:
+        raise ReadError(f"has {count} pages: name one, as in {shown(path.name)}#page=1")
+    page = int(named["page"]) if named else 1
+    if page > count:
+        raise ReadError(f"has {count} page{'s' * (count > 1)}, so there is no page {page}")
+    return _decode(file, page, source, colour)
 
 
 def read_scans(path: Path, *, source: str | None = None, colour: str = "agree") -> Iterator[Scan]:
@@ -155,6 +164,14 @@ def read_pages(
             yield name, _decode(file, page, name, colour)
         except ReadError as reason:
             yield name, reason
+
+
+def read_page(path: Path, *, source: str, colour: str = "agree") -> Scan | ReadError:
+    """As `read`, but returns the reason (without the name) instead of raising it."""
+    try:
+        return _read(path, source, colour)
+    except ReadError as reason:
+        return reason
 
 
 def locate(root: Path, source: str) -> tuple[Path, int]:

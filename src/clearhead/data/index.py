@@ -1,0 +1,266 @@
+"""A folder of pictures becomes a manifest: every file a row, whatever state it is in."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import PIL
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clearhead.data.csvfile import has_columns
+from clearhead.data.earlier import Earlier, load_earlier
+from clearhead.data.facts import Page, Row
+from clearhead.data.listing import Entry, Listing, list_folder, list_table
+from clearhead.data.manifest import SCHEMA, save_manifest, thumbnails_path
+from clearhead.data.masks import Masks, find_masks, join_masks
+from clearhead.data.metadata import Record, join_metadata, patients_of, some
+from clearhead.data.read import COLOURS, shown
+from clearhead.data.thumbnail import SIDE
+from clearhead.data.workers import read_all
+from clearhead.errors import ManifestError
+from clearhead.files import writing
+from clearhead.types import Manifest, Progress, silent
+
+READER = f"1, Pillow {PIL.__version__}"
+"""What decodes the pixels; rows of another reader are not reused. Count up when facts change."""
+
+BATCH = 4096
+"""Rows that are gathered before they become a piece of the table."""
+
+KeepThumbnail = Callable[[NDArray[np.uint8]], None]
+
+
+def index(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    table: Path | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    patient_column: str | None = None,
+    masks: Path | None = None,
+    metadata: Path | None = None,
+    colour: str = "agree",
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Manifest:
+    """The manifest of the pictures below `folder`: one row per picture, one per unreadable file.
+
+    Labels are the names of the class folders, or come from the CSV `table`. With `out` the
+    manifest and its thumbnails are saved there; what an earlier one there says of files that have
+    not changed since (same bytes, same time of change) is kept, and they are not read again.
+    `masks` (folder or CSV) and `metadata` (CSV) default to `masks.csv`, `masks/` and
+    `metadata.csv` in `folder`. `workers` defaults to the number of cores.
+    Errors: `ManifestError` where nothing can be read or a table lacks a column.
+    """
+    root = _root(folder)
+    out, table = out and Path(out), table and Path(table)
+    _check_settings(colour, workers, out)
+    found = find_masks(root, masks)
+    metadata = Path(metadata) if metadata else _metadata_beside(root, table)
+    if table is None:
+        listing = list_folder(root, _besides(out, metadata, found))
+    else:
+        listing = list_table(root, table, path_column, label_column, patient_column)
+    reader = f"{READER}, colour {colour}"
+    earlier = load_earlier(out, reader)
+    with _thumbnail_file(out) as keep_thumbnail:
+        rows, reused = _gather(listing, earlier, colour, workers, keep_thumbnail, progress)
+        manifest = _manifest(root, rows, listing, reused, reader)
+        manifest = _with_metadata(manifest, metadata, patient_column if table is None else None)
+        manifest = _with_masks(manifest, found, progress)
+    if out is not None:
+        save_manifest(manifest, out)
+    return manifest
+
+
+# --- Settings -------------------------------------------------------------------------------
+
+
+def _root(folder: Path) -> Path:
+    root = Path(os.path.abspath(folder))  # noqa: PTH100  without following links
+    if not root.exists():
+        raise ManifestError(f"there is no folder {shown(str(folder))}: check the name")
+    if not root.is_dir():
+        raise ManifestError(f"{shown(str(folder))} is a file: name the folder that holds pictures")
+    return root
+
+
+def _check_settings(colour: str, workers: int | None, out: Path | None) -> None:
+    if colour not in COLOURS:
+        raise ManifestError(f"colour is {colour!r}: expected {' or '.join(COLOURS)}")
+    if workers is not None and workers < 1:
+        raise ManifestError(f"workers is {workers}: expected 1 or more")
+    if out is not None and Path(out).is_dir():
+        raise ManifestError(f"{out} is a folder: name the manifest file to write, as in x.parquet")
+
+
+def _metadata_beside(root: Path, table: Path | None) -> Path | None:
+    path = root / "metadata.csv"
+    itself = table is not None and path.exists() and path.samefile(table)
+    return path if path.is_file() and has_columns(path, "image") and not itself else None
+
+
+def _besides(out: Path | None, metadata: Path | None, masks: Masks | None) -> set[Path]:
+    """Files and folders that are no pictures of the data set, wherever they lie."""
+    given = [out, out and thumbnails_path(out), metadata]
+    besides = {Path(os.path.abspath(path)) for path in given if path}  # noqa: PTH100
+    return besides | (masks.besides() if masks else set())
+
+
+# --- Rows -----------------------------------------------------------------------------------
+
+
+def _gather(
+    listing: Listing,
+    earlier: Earlier | None,
+    colour: str,
+    workers: int | None,
+    keep_thumbnail: KeepThumbnail,
+    progress: Progress,
+) -> tuple[pa.Table, int]:
+    """The table, in the order of the listing, and how many files were not read again."""
+    entries = listing.entries
+    known = [earlier.find(entry) if earlier else None for entry in entries]
+    bar = progress(
+        _pages(entries, known, earlier, colour, workers), total=len(entries), label="Indexing"
+    )
+    batches: list[pa.Table] = []
+    rows: list[Row] = []
+    unreadable = 0
+    for entry, pages in bar:
+        for row, thumbnail in pages:
+            rows.append({**row, "label": entry.label, "patient": entry.patient})
+            keep_thumbnail(thumbnail)
+            unreadable += row.get("error") is not None
+        bar.note(f"{unreadable} unreadable" if unreadable else "")
+        if len(rows) >= BATCH:
+            batches.append(pa.Table.from_pylist(rows, schema=SCHEMA))
+            rows = []
+    batches.append(pa.Table.from_pylist(rows, schema=SCHEMA))
+    return pa.concat_tables(batches).combine_chunks(), sum(places is not None for places in known)
+
+
+def _pages(
+    entries: Sequence[Entry],
+    known: Sequence[list[int] | None],
+    earlier: Earlier | None,
+    colour: str,
+    workers: int | None,
+) -> Iterator[tuple[Entry, list[Page]]]:
+    fresh = [entry for entry, places in zip(entries, known, strict=True) if places is None]
+    with closing(read_all(fresh, colour, workers)) as read:
+        for entry, places in zip(entries, known, strict=True):
+            if earlier is not None and places is not None:
+                yield entry, earlier.pages(places)
+            else:
+                yield entry, next(read)
+
+
+@contextmanager
+def _thumbnail_file(out: Path | None) -> Iterator[KeepThumbnail]:
+    """Yield what appends a thumbnail to the file beside `out`; nothing is kept without `out`."""
+    if out is None:
+        yield lambda thumbnail: None
+        return
+    count = 0
+    with writing(thumbnails_path(out)) as temporary, temporary.open("wb") as file:
+        _write_header(file, 0)
+
+        def keep(thumbnail: NDArray[np.uint8]) -> None:
+            nonlocal count
+            file.write(thumbnail.tobytes())
+            count += 1
+
+        yield keep
+        file.seek(0)
+        _write_header(file, count)
+
+
+def _write_header(file: IO[bytes], count: int) -> None:
+    """The header of a `.npy` file; numpy pads it, so its length is the same for any count."""
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (count, SIDE, SIDE)}
+    )
+
+
+# --- Manifest -------------------------------------------------------------------------------
+
+
+def _manifest(root: Path, table: pa.Table, listing: Listing, reused: int, reader: str) -> Manifest:
+    """The manifest with its note on the index. Errors: `ManifestError` without readable rows."""
+    errors = table.column("error").to_pylist()
+    sources = table.column("source").to_pylist()
+    unreadable = [
+        {"source": source, "why": error}
+        for source, error in zip(sources, errors, strict=True)
+        if error is not None
+    ]
+    if len(unreadable) == len(table):
+        raise ManifestError(_nothing(root, unreadable))
+    labels = Counter(table.column("label").to_pylist())
+    classes = tuple(sorted(label for label in labels if label is not None))
+    note = {
+        "reader": reader,
+        "pages_named": any(entry.page for entry in listing.entries),
+        "files": len(listing.entries),
+        "rows": len(table),
+        "reused": reused,
+        "unreadable": some(unreadable),
+        "unlabelled": labels[None],
+        "classes": {name: labels[name] for name in classes},
+        "left_out": some(listing.left_out),
+        "remarks": _remarks(classes, labels[None], len(unreadable)),
+    }
+    return Manifest(root=root, classes=classes, table=table, notes={"index": note})
+
+
+def _nothing(root: Path, unreadable: Sequence[Record]) -> str:
+    if not unreadable:
+        return f"there is no picture below {shown(str(root))}: name the folder that holds them"
+    first = unreadable[0]
+    return (
+        f"none of the {len(unreadable)} files below {shown(str(root))} can be read; "
+        f"the first, {shown(first['source'])}: {first['why']}"
+    )
+
+
+def _remarks(classes: Sequence[str], unlabelled: int, unreadable: int) -> list[str]:
+    remarks = []
+    if len(classes) == 1:
+        remarks.append(f"one class alone ({classes[0]}): nothing can be trained on it")
+    if unlabelled:
+        remarks.append(f"{unlabelled} pictures have no label: they lie outside the class folders")
+    if unreadable:
+        remarks.append(f"{unreadable} files can't be read: their rows say why")
+    return remarks
+
+
+def _records(manifest: Manifest) -> list[Record]:
+    columns = ["source", "label", "format", "mode", "height", "width"]
+    records: list[Record] = manifest.table.select(columns).to_pylist()
+    return records
+
+
+def _with_metadata(manifest: Manifest, path: Path | None, patient: str | None) -> Manifest:
+    """The manifest with a note on its metadata, and the patients where a column has them."""
+    if path is None and patient is None:
+        return manifest
+    joined = None if path is None else join_metadata(path, _records(manifest))
+    if patient is not None:
+        manifest = manifest.with_columns(patient=patients_of(joined, patient, len(manifest)))
+    return manifest if joined is None else manifest.with_notes(metadata=joined.note)
+
+
+def _with_masks(manifest: Manifest, masks: Masks | None, progress: Progress) -> Manifest:
+    if masks is None:
+        return manifest
+    column, note = join_masks(masks, manifest.root, _records(manifest), progress)
+    return manifest.with_columns(mask=column).with_notes(masks=note)

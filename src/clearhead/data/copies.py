@@ -262,11 +262,15 @@ def _confirmed(album: _Album, pairs: _Pairs, threshold: float) -> _Pairs:
 
 
 def _correlations(album: _Album, pairs: _Pairs) -> NDArray[np.float32]:
-    first, second = album.contrast(pairs.first), album.contrast(pairs.second)
+    # Copies come in groups: a block of pairs holds far fewer pictures than pairs.
+    pictures, places = np.unique(np.stack([pairs.first, pairs.second]), return_inverse=True)
+    contrast = album.contrast(pictures)
+    first, second = places.reshape(2, -1)
     correlations = np.empty(len(pairs), dtype=np.float32)
     for turn in range(TURNS):
         rows = np.flatnonzero(pairs.turn == turn)
-        correlations[rows] = (turned(first[rows], turn) * second[rows]).sum(axis=(1, 2))
+        product = turned(contrast[first[rows]], turn) * contrast[second[rows]]
+        correlations[rows] = product.sum(axis=(1, 2))
     return correlations
 
 

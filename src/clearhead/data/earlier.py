@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clearhead.data.facts import Page
+from clearhead.data.facts import Page, Row
 from clearhead.data.listing import Entry
 from clearhead.data.manifest import is_manifest, load_manifest, load_thumbnails
 from clearhead.data.read import PAGE
@@ -22,6 +22,9 @@ FACTS = (
     *("mtime_ns", "mean", "std", "p01", "p50", "p99"),
 )
 """Columns that depend on the file alone."""
+
+BLOCK = 1024
+"""Rows that are taken from the table at once."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Earlier:
     """Rows of each source, or of all pages of a file; only of files that could be read."""
     bytes: NDArray[np.int64]
     mtime_ns: NDArray[np.int64]
+    blocks: dict[int, list[Row]] = field(default_factory=dict)
+    """The rows taken from the table last."""
 
     def find(self, entry: Entry) -> list[int] | None:
         """The rows of a file that has not changed; None where it must be read."""
@@ -50,8 +55,16 @@ class Earlier:
 
     def pages(self, places: list[int]) -> list[Page]:
         """Rows, with the facts alone, and thumbnails."""
-        rows = self.table.take(places).to_pylist()
-        return [(row, self.thumbnails[place]) for row, place in zip(rows, places, strict=True)]
+        return [
+            (self._block(place // BLOCK)[place % BLOCK], self.thumbnails[place]) for place in places
+        ]
+
+    def _block(self, number: int) -> list[Row]:
+        """Rows come out of Arrow many at a time; files are asked for in almost the same order."""
+        if number not in self.blocks:
+            self.blocks.clear()
+            self.blocks[number] = self.table.slice(number * BLOCK, BLOCK).to_pylist()
+        return self.blocks[number]
 
 
 def load_earlier(out: Path | None, reader: str) -> Earlier | None:

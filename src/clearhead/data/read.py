@@ -195,7 +195,10 @@ def picture_size(path: Path) -> tuple[int, int]:
     """
     with _naming(path.as_posix()), _opened(_load(path)) as image:
         height, width = image.height, image.width
-        return (width, height) if _orientation(image) in TURNED else (height, width)
+        # EXIF behind the pixels of a PNG would cost their decoding: taken as none.
+        header_only = image.format != "PNG" or "exif" in image.info
+        turned = header_only and _orientation(image) in TURNED
+        return (width, height) if turned else (height, width)
 
 
 # --- Bytes ----------------------------------------------------------------------------------

@@ -263,9 +263,9 @@ def _bytes(path: Path) -> bytes:
 def _trouble(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "permission to read it is denied: change its mode or owner"
-    if path.is_symlink():
-        return "a link to a file that is not there: remove or repair it"
     if isinstance(error, FileNotFoundError | NotADirectoryError):
+        if path.is_symlink():
+            return "a link to a file that is not there: remove or repair it"
         return "there is no such file: check the name"
     return f"the system can't read it ({error.strerror or type(error).__name__})"
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from clearhead.deliver import lettering
 from clearhead.deliver.overlay import (
+    MOST_CASES,
     OPACITY,
     Case,
     colourise,
@@ -70,8 +71,14 @@ def _texts(figure: Figure) -> list[Text]:
     return [text for text in found if text.get_text().strip() and text.get_visible()]
 
 
-def by_gid(figure: Figure, gid: str) -> list[Any]:
-    return [axes for axes in figure.axes if axes.get_gid() == gid]
+def bar_of(figure: Figure) -> Any:
+    (bar,) = [axes for axes in figure.axes if axes.get_gid() == "colour bar"]
+    return bar
+
+
+def panels(figure: Figure, name: str) -> list[Any]:
+    """The images called `name`: `picture`, `heatmap` or `overlay`."""
+    return [image for image in figure.axes[0].images if image.get_gid() == name]
 
 
 def check_lettering(figure: Figure) -> None:
@@ -253,12 +260,12 @@ def test_saved_overlay_is_the_array_with_its_meaning(tmp_path: Path) -> None:
 
 def test_colour_bar_runs_from_zero_to_the_scale_in_the_unit() -> None:
     figure = triptych(make_scan(), make_explanation(), scale=2.5)
-    (bar,) = by_gid(figure, "colour bar")
+    bar = bar_of(figure)
     assert bar.get_xlim() == (0, 2.5)
     assert bar.get_xlabel() == "evidence for Brain Tumor (logits)"
     assert bar._colorbar.extend == "max"
     probability = triptych(make_scan(), make_explanation(unit="probability"), scale=0.02)
-    (bar,) = by_gid(probability, "colour bar")
+    bar = bar_of(probability)
     assert bar.get_xlim() == (0, 0.02)
     assert bar.get_xlabel() == "evidence for Brain Tumor (probability)"
 
@@ -283,8 +290,7 @@ def test_panels_are_grey_heat_and_overlay_on_the_pictures_grid() -> None:
     scan, explanation = make_scan(), make_explanation()
     figure = triptych(scan, explanation, scale=2.0)
     shown = {
-        name: by_gid(figure, name)[0].images[0].get_array()
-        for name in ("picture", "heatmap", "overlay")
+        name: panels(figure, name)[0].get_array() for name in ("picture", "heatmap", "overlay")
     }
     assert (shown["picture"] == display_grey(scan.pixels)).all()
     assert (shown["overlay"] == overlay(scan, explanation, scale=2.0)).all()
@@ -294,25 +300,42 @@ def test_panels_are_grey_heat_and_overlay_on_the_pictures_grid() -> None:
 def test_no_positive_evidence_is_said_in_words_on_the_picture() -> None:
     blank = make_explanation(peak=0.0)
     figure = triptych(make_scan(), blank, scale=2.5)
-    (panel,) = by_gid(figure, "heatmap")
-    said = " ".join(text.get_text() for text in panel.texts).replace("\n", " ")
-    assert said == "no positive evidence for Brain Tumor"
-    assert not (panel.images[0].get_array() > 4).any()
+    (panel,) = panels(figure, "heatmap")
+    assert not (panel.get_array() > 4).any()
+    (said,) = [text for text in _texts(figure) if "no positive evidence" in text.get_text()]
+    assert said.get_text().replace("\n", " ") == "no positive evidence for Brain Tumor"
+    left, right, bottom, top = panel.get_extent()
+    assert left < said.get_position()[0] < right
+    assert top < said.get_position()[1] < bottom
     figure = triptych(make_scan(), make_explanation(), scale=2.5)
-    assert not by_gid(figure, "heatmap")[0].texts
+    assert "no positive evidence" not in " ".join(words_on(figure))
 
 
 def test_mask_and_contour_are_drawn_and_named() -> None:
     mask = np.zeros((64, 48), bool)
     mask[20:30, 10:20] = True
     figure = triptych(make_scan(), make_explanation(), scale=2.5, mask=mask, contour=1.5)
-    lines = {name: len(by_gid(figure, name)[0].collections) for name in ("picture", "heatmap")}
-    assert lines == {"picture": 1, "heatmap": 1}
-    (path,) = by_gid(figure, "picture")[0].collections[0].get_paths()
-    assert np.abs(path.get_extents().extents - [9.5, 19.5, 19.5, 29.5]).max() < 0.01
+    lines: Any = figure.axes[0].collections
+    assert len(lines) == 4
+    borders = [line.get_paths()[0].get_extents().extents for line in lines]
+    left, right, bottom, top = panels(figure, "picture")[0].get_extent()
+    across, down = (right - left) / 48, (bottom - top) / 64
+    expected = [left + 10 * across, top + 20 * down, left + 20 * across, top + 30 * down]
+    assert any(np.abs(border - expected).max() < 0.01 * across for border in borders)
     text = " ".join(words_on(figure))
     assert "blue outline: tumour mask" in text
     assert "heat of 1.50 logits" in text
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pictures_keep_their_proportions(shape: tuple[int, int]) -> None:
+    figure = triptych(make_scan(shape), make_explanation(shape), scale=2.5)
+    for name in ("picture", "heatmap", "overlay"):
+        (panel,) = panels(figure, name)
+        left, right, bottom, top = panel.get_extent()
+        assert (right - left) / (bottom - top) == pytest.approx(shape[1] / shape[0])
+        assert 0 <= left < right <= figure.get_figwidth()
+        assert 0 <= top < bottom <= figure.get_figheight()
 
 
 def test_an_empty_mask_is_said_and_a_misfit_refused() -> None:
@@ -391,8 +414,8 @@ def test_contact_sheet_groups_cases_under_headings_in_order() -> None:
         "Brain Tumor called Brain Tumor",
     ]
     for name in ("picture", "heatmap", "overlay"):
-        assert len(by_gid(figure, name)) == len(cases)
-    (bar,) = by_gid(figure, "colour bar")
+        assert len(panels(figure, name)) == len(cases)
+    bar = bar_of(figure)
     assert bar.get_xlim() == (0, 2.5)
     check_lettering(figure)
 
@@ -407,7 +430,7 @@ def test_contact_sheet_says_blank_captions_and_masks() -> None:
     assert "no positive evidence for Brain Tumor" in text
     assert "Called Brain Tumor" in text
     assert "blue outline: tumour mask" in text
-    (bar,) = by_gid(figure, "colour bar")
+    bar = bar_of(figure)
     assert bar.get_xlabel() == "evidence for Brain Tumor (logits)"
     check_lettering(figure)
 
@@ -423,6 +446,17 @@ def test_contact_sheet_of_odd_shapes_and_long_names() -> None:
         for shape in SHAPES
     ]
     check_lettering(contact_sheet(cases, scale=1e-7))
+
+
+def test_a_full_contact_sheet_takes_from_every_heading_and_says_so() -> None:
+    small = make_scan((8, 8)), make_explanation((8, 8), peak=0.0)
+    cases = [Case(*small, truth) for truth in ("A", "B") for _ in range(MOST_CASES)]
+    figure = contact_sheet(cases, scale=1.0)
+    assert len(panels(figure, "picture")) == MOST_CASES
+    words = words_on(figure)
+    assert {"A called Brain Tumor", "B called Brain Tumor"} <= set(words)
+    assert any(f"{MOST_CASES} of {2 * MOST_CASES} cases" in line for line in words)
+    assert sum(line.startswith("called Brain") for line in words) == MOST_CASES
 
 
 def test_contact_sheet_refuses_nothing_and_mixed_units() -> None:

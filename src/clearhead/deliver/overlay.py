@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -47,8 +48,8 @@ OPACITY = 0.75
 PERCENTILES = (0.5, 99.5)
 """Of the pixels: what is shown black and white. A few hot pixels don't darken the rest."""
 
-MASK_COLOUR = "#19e3ff"
-CONTOUR_COLOUR = "#ffffff"
+_MASK_LOOK: dict[str, Any] = {"colors": "#19e3ff", "linestyles": "-"}
+_CONTOUR_LOOK: dict[str, Any] = {"colors": "#ffffff", "linestyles": "--"}
 QUIET = "#5a5a5a"
 DPI = 150
 _LONGEST_SIDE_PX = 1024
@@ -255,18 +256,19 @@ class _Page:
     def blank(cls, width: float, height: float) -> _Page:
         return cls(Figure(figsize=(width, height), dpi=DPI, facecolor="white"), width, height)
 
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        box = (
-            left / self.width,
-            1 - (top + height) / self.height,
-            width / self.width,
-            height / self.height,
+    def axes(self, spot: _Spot) -> Axes:
+        return self.figure.add_axes(
+            (
+                spot.left / self.width,
+                1 - (spot.top + spot.height) / self.height,
+                spot.width / self.width,
+                spot.height / self.height,
+            )
         )
-        return self.figure.add_axes(box)
 
     def canvas(self) -> Axes:
         """Axes over the whole page whose data units are inches from the top left corner."""
-        axes = self.axes(0, 0, self.width, self.height)
+        axes = self.axes(_Spot(0, 0, self.width, self.height))
         axes.set(xlim=(0, self.width), ylim=(self.height, 0))
         axes.set_axis_off()
         return axes
@@ -288,33 +290,47 @@ def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(picture).reduce(factor))
 
 
-def _show(axes: Axes, picture: NDArray[np.uint8], name: str) -> None:
-    height, width = picture.shape[:2]
-    small = _reduced(picture)
-    axes.imshow(
-        small,
+@dataclass(frozen=True)
+class _Spot:
+    """A rectangle on a page, in inches from the page's top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def fitting(self, shape: tuple[int, int]) -> _Spot:
+        """The largest rectangle of a picture's proportions in the middle of this one."""
+        rows, columns = shape
+        unit = min(self.width / columns, self.height / rows)
+        width, height = columns * unit, rows * unit
+        left = self.left + (self.width - width) / 2
+        return _Spot(left, self.top + (self.height - height) / 2, width, height)
+
+
+def _show(canvas: Axes, spot: _Spot, picture: NDArray[np.uint8], name: str) -> None:
+    place = spot.fitting((picture.shape[0], picture.shape[1]))
+    canvas.imshow(
+        _reduced(picture),
         cmap="gray",
         vmin=0,
         vmax=255,
-        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        aspect="auto",
+        extent=(place.left, place.left + place.width, place.top + place.height, place.top),
         interpolation="antialiased",
+        gid=name,
     )
-    axes.set_axis_off()
-    axes.set_label(name)
-    axes.set_gid(name)
 
 
-def _outline(axes: Axes, mask: NDArray[np.bool_] | None, colour: str, style: str = "-") -> None:
-    """Draw the border of `mask` in the pixel coordinates of the panel."""
-    if mask is None or not mask.any():
+def _outline(canvas: Axes, spot: _Spot, inside: NDArray[np.bool_], look: dict[str, Any]) -> None:
+    """Draw the border of `inside`, a map on a picture's grid, upon the picture in its spot."""
+    if not inside.any():
         return
-    padded = np.pad(mask, 1).astype(np.float64)
-    rows, columns = (np.arange(side) - 1 for side in padded.shape)
-    axes.contour(
-        columns, rows, padded, levels=[0.5], colors=colour, linewidths=1.3, linestyles=style
-    )
-    height, width = mask.shape
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    place = spot.fitting((inside.shape[0], inside.shape[1]))
+    unit = place.width / inside.shape[1]
+    padded = np.pad(inside, 1).astype(np.float64)
+    y, x = ((np.arange(side) - 0.5) * unit for side in padded.shape)
+    canvas.contour(place.left + x, place.top + y, padded, levels=[0.5], linewidths=1.3, **look)
 
 
 @dataclass(frozen=True)
@@ -327,44 +343,45 @@ class _Panels:
     mask: NDArray[np.bool_] | None
     contour: float | None = None
 
-    def draw(self, axes: Sequence[Axes], room_in: tuple[float, float]) -> None:
-        picture, heatmap, blend = axes
-        _show(picture, display_grey(self.scan.pixels), "picture")
-        _show(heatmap, _opaque(self.explanation.heat, self.scale), "heatmap")
-        _show(blend, overlay(self.scan, self.explanation, scale=self.scale), "overlay")
-        _outline(picture, self.mask, MASK_COLOUR)
+    def draw(self, canvas: Axes, spots: Sequence[_Spot]) -> None:
+        if self.mask is not None:
+            _check_grid(self.scan, self.mask.shape, "the tumour mask")
+        picture, heatmap, blend = spots
+        _show(canvas, picture, display_grey(self.scan.pixels), "picture")
+        _show(canvas, heatmap, _opaque(self.explanation.heat, self.scale), "heatmap")
+        _show(canvas, blend, overlay(self.scan, self.explanation, scale=self.scale), "overlay")
         if self.contour is not None:
-            for panel in (heatmap, blend):
-                _outline(panel, self.explanation.heat >= self.contour, CONTOUR_COLOUR, "--")
-        _outline(blend, self.mask, MASK_COLOUR)
+            for spot in (heatmap, blend):
+                _outline(canvas, spot, self.explanation.heat >= self.contour, _CONTOUR_LOOK)
+        if self.mask is not None:
+            for spot in (picture, blend):
+                _outline(canvas, spot, self.mask, _MASK_LOOK)
         if self.explanation.blank:
-            _say_blank(heatmap, self.explanation, room_in)
+            _say_blank(canvas, heatmap, self.explanation)
 
 
 def _opaque(heat: NDArray[np.float32], scale: float) -> NDArray[np.uint8]:
     return _bytes(colormaps[COLOURS](_shares(heat, scale))[..., :3])
 
 
-def _say_blank(axes: Axes, explanation: Explanation, room_in: tuple[float, float]) -> None:
-    width, height = room_in
-    lines = wrapped(blank_words(explanation), width - 0.1, lines=max(1, int(height / 0.2)))
-    axes.text(
-        0.5,
-        0.5,
+def _say_blank(canvas: Axes, spot: _Spot, explanation: Explanation) -> None:
+    most = max(1, int(spot.height / 0.2))
+    lines = wrapped(blank_words(explanation), spot.width - 0.1, lines=most)
+    write(
+        canvas,
+        spot.left + spot.width / 2,
+        spot.top + spot.height / 2,
         "\n".join(lines),
-        transform=axes.transAxes,
         ha="center",
         va="center",
         color="white",
-        fontsize=SMALL_PT,
-        family=FONT,
-        parse_math=False,
         bbox={"facecolor": "black", "edgecolor": "none", "pad": 2},
     )
 
 
-def _colour_bar(page: _Page, axes: Axes, label: str, scale: float) -> None:
+def _colour_bar(page: _Page, spot: _Spot, label: str, scale: float) -> None:
     """A bar from 0 to `scale` with an arrow beyond it, and its meaning below."""
+    axes = page.axes(spot)
     colours = ScalarMappable(Normalize(0, scale), colormaps[COLOURS])
     bar = page.figure.colorbar(colours, cax=axes, orientation="horizontal", extend="max")
     bar.locator = MaxNLocator(nbins=5)
@@ -398,30 +415,39 @@ def triptych(
     shape doesn't fit the picture or the scale isn't positive.
     """
     _check_scale(scale)
-    if mask is not None:
-        _check_grid(scan, mask.shape, "the tumour mask")
     wide, high = _panel_size(_shape(scan), longest=3.0)
-    width = 3 * wide + 2 * _GAP + 2 * _MARGIN
-    room = width - 2 * _MARGIN
+    room = 3 * wide + 2 * _GAP
     heading = wrapped(_verdict(explanation, truth), room, HEADING_PT, bold=True, lines=2)
     below = wrapped(_evidence_words(explanation, scale), room, lines=2)
-    foot = wrapped(_outline_words(mask, contour, explanation.unit), room, lines=2)
-    foot += [shortened(scan.source, room)]
+    foot = _foot(scan, explanation, mask, contour, room)
     top = 0.12 + 0.21 * len(heading) + LINE_IN * len(below) + 0.08
     end = top + LINE_IN + high + 0.14
-    page = _Page.blank(width, end + _BAR_IN + 0.06 + LINE_IN * len([*filter(None, foot)]) + 0.1)
+    page = _Page.blank(room + 2 * _MARGIN, end + _BAR_IN + LINE_IN * len(foot) + 0.16)
     canvas = page.canvas()
     _write_lines(canvas, _MARGIN, 0.12, heading, 0.21, fontsize=HEADING_PT, weight="bold")
     _write_lines(canvas, _MARGIN, 0.12 + 0.21 * len(heading), below, LINE_IN)
     lefts = [_MARGIN + place * (wide + _GAP) for place in range(3)]
     for left, name in zip(lefts, ("picture", "heatmap", "both"), strict=True):
         write(canvas, left + wide / 2, top, name, ha="center", color=QUIET)
-    panels = [page.axes(left, top + LINE_IN, wide, high) for left in lefts]
-    _Panels(scan, explanation, scale, mask, contour).draw(panels, (wide, high))
-    bar = page.axes(lefts[1], end, 2 * wide + _GAP, 0.12)
-    _colour_bar(page, bar, _bar_label([explanation], 2 * wide + _GAP), scale)
+    spots = [_Spot(left, top + LINE_IN, wide, high) for left in lefts]
+    _Panels(scan, explanation, scale, mask, contour).draw(canvas, spots)
+    bar = _Spot(lefts[1], end, 2 * wide + _GAP, 0.12)
+    _colour_bar(page, bar, _bar_label([explanation], bar.width), scale)
     _write_lines(canvas, _MARGIN, end + _BAR_IN + 0.06, foot, LINE_IN, color=QUIET)
     return page.figure
+
+
+def _foot(
+    scan: Scan,
+    explanation: Explanation,
+    mask: NDArray[np.bool_] | None,
+    contour: float | None,
+    room_in: float,
+) -> list[str]:
+    """The lines under a triptych: what its outlines mean, and where the picture came from."""
+    outlines = _outline_words(mask, contour, explanation.unit)
+    lines = wrapped(outlines, room_in, lines=2) if outlines else []
+    return [*lines, shortened(scan.source, room_in)]
 
 
 def _shape(scan: Scan) -> tuple[int, int]:
@@ -432,7 +458,7 @@ def _shape(scan: Scan) -> tuple[int, int]:
 def _write_lines(
     canvas: Axes, left: float, top: float, lines: Sequence[str], step: float, **look: object
 ) -> None:
-    for place, line in enumerate(filter(None, lines)):
+    for place, line in enumerate(lines):
         write(canvas, left, top + place * step, line, **look)
 
 
@@ -462,48 +488,61 @@ class Case:
         return f"Called {call}" if self.truth is None else f"{self.truth} called {call}"
 
 
+MOST_CASES = 60
+"""Cases on one contact sheet: with dozens of classes there are thousands of kinds."""
 _SHEET_PANEL_IN = 1.6
 _SHEET_COLUMNS = 2
+_CELL_IN = 3 * _SHEET_PANEL_IN + 2 * 0.04
+_SHEET_IN = _SHEET_COLUMNS * _CELL_IN + (_SHEET_COLUMNS + 1) * _MARGIN
 
 
 def contact_sheet(cases: Sequence[Case], *, scale: float) -> Figure:
     """Triptychs of many cases, two beside each other, under headings by truth and call.
 
-    Headings stand in the order in which their first case comes. One colour bar, from 0 to `scale`
-    in the explanations' unit, serves all. Errors: `ValueError` where there are no cases or their
-    units differ; `ClearheadError` as in `triptych`.
+    Headings stand in the order in which their first case comes. Of more than `MOST_CASES`, the
+    first of every heading are shown, then the second, until it is full, and the sheet says so. One
+    colour bar, from 0 to `scale` in the explanations' unit, serves all. Errors: `ValueError` where
+    there are no cases or their units differ; `ClearheadError` as in `triptych`.
     """
     _check_scale(scale)
     if not cases:
         raise ValueError("a contact sheet needs at least one case")
     if len({case.explanation.unit for case in cases}) > 1:
         raise ValueError("the cases of a contact sheet have evidence in different units")
-    rows = _sheet_rows(cases)
-    width = _SHEET_COLUMNS * _cell_width() + (_SHEET_COLUMNS + 1) * _MARGIN
+    shown = _first_of_each(cases)
+    rows = _sheet_rows(shown)
     top = 0.1 + 0.12 + _BAR_IN
-    page = _Page.blank(width, top + sum(row.height for row in rows) + 0.1)
+    page = _Page.blank(_SHEET_IN, top + sum(row.height for row in rows) + 0.1)
     canvas = page.canvas()
     bar_width = 2 * _SHEET_PANEL_IN + _GAP
-    label = _bar_label([case.explanation for case in cases], bar_width + 0.4)
-    _colour_bar(page, page.axes(_MARGIN + 0.1, 0.15, bar_width, 0.12), label, scale)
-    _write_lines(
-        canvas, _MARGIN + 0.1 + bar_width + 0.6, 0.12, _sheet_words(cases), LINE_IN, color=QUIET
-    )
+    label = _bar_label([case.explanation for case in shown], bar_width + 0.4)
+    _colour_bar(page, _Spot(_MARGIN + 0.1, 0.15, bar_width, 0.12), label, scale)
+    words = _sheet_words(shown, len(cases))
+    _write_lines(canvas, _MARGIN + bar_width + 0.7, 0.12, words, LINE_IN, color=QUIET)
     for row in rows:
-        row.draw(page, canvas, top, scale)
+        row.draw(canvas, top, scale)
         top += row.height
     return page.figure
 
 
-def _cell_width() -> float:
-    return 3 * _SHEET_PANEL_IN + 2 * 0.04
-
-
-def _sheet_words(cases: Sequence[Case]) -> list[str]:
+def _sheet_words(shown: Sequence[Case], all_cases: int) -> list[str]:
     words = ["each case: picture, heatmap, both", "the same colour is the same evidence in all"]
-    if any(case.mask is not None and case.mask.any() for case in cases):
+    if any(case.mask is not None and case.mask.any() for case in shown):
         words.append("blue outline: tumour mask")
+    if len(shown) < all_cases:
+        words[0] += f" ({len(shown)} of {all_cases:,} cases)"
     return words
+
+
+def _first_of_each(cases: Sequence[Case]) -> list[Case]:
+    """At most `MOST_CASES`, in their order: of every heading the first, then the second…"""
+    met: dict[str, int] = {}
+    ranks = []
+    for case in cases:
+        ranks.append(met.setdefault(case.heading, 0))
+        met[case.heading] += 1
+    places = sorted(range(len(cases)), key=ranks.__getitem__)[:MOST_CASES]
+    return [cases[place] for place in sorted(places)]
 
 
 @dataclass(frozen=True)
@@ -523,28 +562,23 @@ class _SheetRow:
     def height(self) -> float:
         return (0.38 if self.heading else 0.0) + 2 * LINE_IN + 0.04 + self.panel_height + 0.16
 
-    def draw(self, page: _Page, canvas: Axes, top: float, scale: float) -> None:
+    def draw(self, canvas: Axes, top: float, scale: float) -> None:
         if self.heading:
-            canvas.plot([_MARGIN, page.width - _MARGIN], [top + 0.04] * 2, color="#c8c8c8", lw=0.8)
-            room = page.width - 2 * _MARGIN
-            heading = shortened(self.heading, room, HEADING_PT, bold=True)
+            right = _SHEET_IN - _MARGIN
+            canvas.plot([_MARGIN, right], [top + 0.04] * 2, color="#c8c8c8", lw=0.8)
+            heading = shortened(self.heading, right - _MARGIN, HEADING_PT, bold=True)
             write(canvas, _MARGIN, top + 0.12, heading, fontsize=HEADING_PT, weight="bold")
             top += 0.38
         for place, case in enumerate(self.cases):
-            left = _MARGIN + place * (_cell_width() + _MARGIN)
+            left = _MARGIN + place * (_CELL_IN + _MARGIN)
             _write_lines(canvas, left, top, _case_words(case, scale), LINE_IN)
-            self._draw_panels(page, case, left, top + 2 * LINE_IN + 0.04, scale)
-
-    def _draw_panels(self, page: _Page, case: Case, left: float, top: float, scale: float) -> None:
-        if case.mask is not None:
-            _check_grid(case.scan, case.mask.shape, "the tumour mask")
-        step = _SHEET_PANEL_IN + 0.04
-        axes = [
-            page.axes(left + step * place, top, _SHEET_PANEL_IN, self.panel_height)
-            for place in range(3)
-        ]
-        room = (_SHEET_PANEL_IN, self.panel_height)
-        _Panels(case.scan, case.explanation, scale, case.mask).draw(axes, room)
+            step = _SHEET_PANEL_IN + 0.04
+            down = top + 2 * LINE_IN + 0.04
+            spots = [
+                _Spot(left + step * panel, down, _SHEET_PANEL_IN, self.panel_height)
+                for panel in range(3)
+            ]
+            _Panels(case.scan, case.explanation, scale, case.mask).draw(canvas, spots)
 
 
 def _case_words(case: Case, scale: float) -> list[str]:
@@ -552,8 +586,8 @@ def _case_words(case: Case, scale: float) -> list[str]:
     evidence = f"{call_words(explanation)} · for {explanation.target}: "
     words = evidence + _peak_words(explanation, scale)
     return [
-        shortened(words, _cell_width()),
-        shortened(case.caption or case.scan.source, _cell_width()),
+        shortened(words, _CELL_IN),
+        shortened(case.caption or case.scan.source, _CELL_IN),
     ]
 
 

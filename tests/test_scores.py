@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,6 +195,18 @@ def test_class_that_neither_occurs_nor_is_called_has_no_f1_and_no_part_in_the_me
     assert result.per_file.balanced_accuracy == plain.per_file.balanced_accuracy
 
 
+def test_class_called_without_having_files_weighs_the_macro_f1_down() -> None:
+    labels, probabilities, groups = random_case(2)
+    three = np.column_stack([probabilities, np.zeros(len(labels))])
+    called = probabilities.argmax(axis=1)
+    called[0] = 2
+    macro = score(labels, three, groups, classes=("a", "b", "c"), called=called).per_file.f1_macro
+    assert macro.value == pytest.approx(metrics.f1_score(labels, called, average="macro"))
+    assert macro.low is not None
+    assert macro.high is not None
+    assert 0.3 < macro.low < macro.value < macro.high < 2 / 3
+
+
 def test_one_group_has_values_and_no_interval() -> None:
     labels, probabilities, _ = random_case(2)
     result = score(labels, probabilities, np.zeros(len(labels)), classes=TWO)
@@ -314,3 +328,15 @@ def test_positive_class_reads_like_disease_else_is_the_last(
 def test_positive_class_is_always_one_of_them_and_an_explicit_one_wins(classes: list[str]) -> None:
     assert positive_class(classes) in classes
     assert positive_class(classes, classes[0]) == classes[0]
+
+
+# --- Documentation --------------------------------------------------------------------------
+
+
+def test_the_example_on_the_concept_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "concepts" / "scores-and-intervals.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    assert "Brain Tumor" in capsys.readouterr().out

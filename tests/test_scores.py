@@ -202,6 +202,7 @@ def test_class_called_without_having_files_weighs_the_macro_f1_down() -> None:
     called[0] = 2
     macro = score(labels, three, groups, classes=("a", "b", "c"), called=called).per_file.f1_macro
     assert macro.value == pytest.approx(metrics.f1_score(labels, called, average="macro"))
+    assert macro.value is not None
     assert macro.low is not None
     assert macro.high is not None
     assert 0.3 < macro.low < macro.value < macro.high < 2 / 3

@@ -302,7 +302,7 @@ def test_no_positive_evidence_is_said_in_words_on_the_picture() -> None:
     figure = triptych(make_scan(), blank, scale=2.5)
     (panel,) = panels(figure, "heatmap")
     assert not (panel.get_array() > 4).any()
-    (said,) = [text for text in _texts(figure) if "no positive evidence" in text.get_text()]
+    _, said = [text for text in _texts(figure) if "no positive evidence" in text.get_text()]
     assert said.get_text().replace("\n", " ") == "no positive evidence for Brain Tumor"
     left, right, bottom, top = panel.get_extent()
     assert left < said.get_position()[0] < right
@@ -407,7 +407,8 @@ def make_cases() -> list[Case]:
 def test_contact_sheet_groups_cases_under_headings_in_order() -> None:
     cases = make_cases()
     figure = contact_sheet(cases[::-1], scale=2.5)
-    headings = [line for line in words_on(figure) if " called " in line and "·" not in line]
+    words = words_on(figure)
+    headings = [line for line in words if line.startswith(CLASSES) and " called " in line]
     assert headings == [
         "Healthy called Healthy",
         "Healthy called Brain Tumor",
@@ -446,6 +447,17 @@ def test_contact_sheet_of_odd_shapes_and_long_names() -> None:
         for shape in SHAPES
     ]
     check_lettering(contact_sheet(cases, scale=1e-7))
+
+
+def test_contact_sheet_names_the_target_where_it_is_not_the_call() -> None:
+    called = [Case(make_scan(), make_explanation(call=call)) for call in CLASSES]
+    figure = contact_sheet(called, scale=1.0)
+    assert bar_of(figure).get_xlabel() == "evidence for the class called (logits)"
+    assert "called Healthy, 97.3 % · peak 3.00 logits, over the scale" in words_on(figure)
+    other = [*called, Case(make_scan(), make_explanation(target="Healthy"))]
+    figure = contact_sheet(other, scale=4.0)
+    assert bar_of(figure).get_xlabel() == "evidence for the class named above each (logits)"
+    assert "called Brain Tumor, 97.3 % · for Healthy: peak 3.00 logits" in words_on(figure)
 
 
 def test_a_full_contact_sheet_takes_from_every_heading_and_says_so() -> None:

@@ -38,11 +38,11 @@ def _characters() -> frozenset[int]:
 
 
 def width_in(text: str, size_pt: float = SMALL_PT, *, bold: bool = False) -> float:
-    """Width of one line of text, in inches."""
+    """Width of one line of text, in inches, with room for what hinting adds when it is drawn."""
     width, _, _ = text_to_path.get_text_width_height_descent(
         text, _font(size_pt, bold), ismath=False
     )
-    return float(width) / 72
+    return 1.02 * float(width) / 72
 
 
 def _font(size_pt: float, bold: bool) -> FontProperties:

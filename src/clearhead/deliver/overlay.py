@@ -219,15 +219,16 @@ def _verdict(explanation: Explanation, truth: str | None) -> str:
 
 
 def _evidence_words(explanation: Explanation, scale: float) -> str:
-    return (
-        f"{explanation.method}, {explanation.grid[0]}×{explanation.grid[1]} places · "
-        f"evidence for {explanation.target}: {_peak_words(explanation, scale)}"
-    )
+    rows, columns = explanation.grid
+    where = f"{explanation.method}, {rows}×{columns} places"
+    if explanation.blank:
+        return f"{where} · {blank_words(explanation)}"
+    return f"{where} · evidence for {explanation.target}: {_peak_words(explanation, scale)}"
 
 
 def _peak_words(explanation: Explanation, scale: float) -> str:
     if explanation.blank:
-        return "none positive"
+        return "no positive evidence"
     over = ", over the scale" if explanation.peak > scale else ""
     return f"peak {number_words(explanation.peak)} {unit_words(explanation.unit)}{over}"
 
@@ -465,7 +466,9 @@ def _write_lines(
 def _bar_label(explanations: Sequence[Explanation], room_in: float) -> str:
     targets = sorted({explanation.target for explanation in explanations})
     unit = f" ({unit_words(explanations[0].unit)})"
-    target = targets[0] if len(targets) == 1 else "the class named above it"
+    called = all(each.target == each.prediction.call for each in explanations)
+    several = "the class called" if called else "the class named above each"
+    target = targets[0] if len(targets) == 1 else several
     return shortened(f"evidence for {target}", room_in - width_in(unit)) + unit
 
 
@@ -583,8 +586,9 @@ class _SheetRow:
 
 def _case_words(case: Case, scale: float) -> list[str]:
     explanation = case.explanation
-    evidence = f"{call_words(explanation)} · for {explanation.target}: "
-    words = evidence + _peak_words(explanation, scale)
+    called = explanation.target == explanation.prediction.call
+    target = "" if called else f"for {explanation.target}: "
+    words = f"{call_words(explanation)} · {target}{_peak_words(explanation, scale)}"
     return [
         shortened(words, _CELL_IN),
         shortened(case.caption or case.scan.source, _CELL_IN),

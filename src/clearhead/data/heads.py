@@ -175,9 +175,10 @@ def _view(rng: Generator, kind: str, plane: str, size_px: int, zoom: float) -> V
     steps = ((np.arange(size_px) + 0.5) * spacing_mm - width_mm / 2).astype(np.float32)
     # Heads differ in length, breadth and height.
     build = (1 + rng.normal(0, 0.035, 3)).clip(0.9, 1.1)[:, None, None]
-    points = axes[1][:, None, None] * steps[None, None, :]
-    points = (points + axes[2][:, None, None] * steps[None, :, None] * rng.normal(1, 0.03)) * build
-    return View(plane, slice_mm, spacing_mm, (points + centre[:, None, None]).astype(np.float32))
+    axes[2] *= rng.normal(1, 0.03)
+    right_mm, down_mm = (axes[1:, :, None, None] * build).astype(np.float32)
+    points = right_mm * steps[None, None, :] + down_mm * steps[None, :, None]
+    return View(plane, slice_mm, spacing_mm, points + centre[:, None, None].astype(np.float32))
 
 
 def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -253,10 +254,10 @@ def _tumour(rng: Generator, kind: str, cut: Cut, spacing_mm: float) -> Tumour:
 
 
 _RADII_MM = {
-    "ring": (6.0, 30.0),
-    "meningioma": (5.5, 28.0),
-    "pituitary": (4.5, 15.0),
-    "infiltrating": (7.0, 30.0),
+    "ring": (8.0, 36.0),
+    "meningioma": (8.0, 36.0),
+    "pituitary": (5.5, 18.0),
+    "infiltrating": (9.0, 36.0),
 }
 
 
@@ -492,7 +493,7 @@ def _paint_tumour(
     """The tumour, its core and its oedema over `image`."""
     size = image.shape[0]
     grain = 1 + np.float32(rng.uniform(0.03, 0.14)) * _field(rng, size, int(rng.integers(24, 60)))
-    strength = np.float32(rng.uniform(0.35, 1.0))
+    strength = np.float32(0.35 + 0.65 * rng.beta(2.0, 1.2))
     depth = tumour.depth
     halo = float(rng.uniform(2, 16)) * (tumour.kind == "ring" or rng.random() < 0.3)
     if tumour.kind in ("ring", "meningioma") and halo:

@@ -29,7 +29,12 @@ def cache_folder() -> Path:
 def load_scan(manifest: Manifest, source: str) -> Scan:
     """The scan of one row of a manifest, read with the manifest's own colour rule."""
     path, _ = locate(manifest.root, source)
-    return read(path, source=source, colour=str(manifest.notes.get("colour", "agree")))
+    return read(path, source=source, colour=colour_of(manifest))
+
+
+def colour_of(manifest: Manifest) -> str:
+    """The colour rule that the manifest was made with."""
+    return str(manifest.notes.get("index", {}).get("colour", "agree"))
 
 
 def pictures(
@@ -57,7 +62,7 @@ def pictures(
 
 
 def _key(manifest: Manifest, fit: str, size_px: int) -> str:
-    digest = hashlib.sha256(f"{_VERSION} {fit} {size_px} {manifest.notes.get('colour')}".encode())
+    digest = hashlib.sha256(f"{_VERSION} {fit} {size_px} {colour_of(manifest)}".encode())
     for sha256, source in zip(manifest.column("sha256"), manifest.column("source"), strict=True):
         page = source.rpartition("#")[2] if "#page=" in source else ""
         digest.update(f"{sha256} {page}\n".encode())

@@ -1,0 +1,527 @@
+"""The command line: every command is a thin door to the function of the same name.
+
+Heavy imports stand inside the commands, so `clearhead --help` answers at once. Results go to
+standard output, progress and errors to standard error; a user's error is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+from click.exceptions import NoArgsIsHelpError
+
+import clearhead
+from clearhead.app.flags import recipe_flags, recipe_from
+from clearhead.app.progress import progress_for
+from clearhead.errors import ClearheadError
+
+F = TypeVar("F", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+
+click.rich_click.TEXT_MARKUP = "markdown"
+click.rich_click.SHOW_ARGUMENTS = True
+click.rich_click.COMMAND_GROUPS = {
+    "clearhead": [
+        {"name": "Start here", "commands": ["demo"]},
+        {"name": "Data", "commands": ["download", "phantom", "index", "copies", "split"]},
+        {"name": "Model", "commands": ["train", "evaluate"]},
+        {"name": "Evidence", "commands": ["explain", "report"]},
+        {"name": "Shell", "commands": ["completion"]},
+    ]
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(clearhead.__version__, prog_name="clearhead")
+def cli() -> None:
+    """Train a brain-MRI classifier, see what it looks at, and know whether to believe it.
+
+    A research tool, not a medical device. `clearhead demo` walks the whole way on generated heads.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 2 the user's error in one line, 130 interrupted."""
+    try:
+        code = cli.main(prog_name="clearhead", standalone_mode=False)
+    except ClearheadError as error:
+        _fail(str(error))
+    except NoArgsIsHelpError as asked:
+        click.echo(asked.ctx.get_help() if asked.ctx else "clearhead --help", err=True)
+        code = 2
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "clearhead"
+        _fail(f"{error.format_message()} (see `{path} --help`)")
+    except (KeyboardInterrupt, click.Abort) as stopped:
+        click.echo(f"clearhead: {str(stopped) or 'interrupted'}", err=True)
+        code = 130
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"clearhead: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _talk(command: F) -> F:
+    """The two flags of every command about what it says."""
+    command = click.option("--quiet", is_flag=True, help="show no progress")(command)
+    return click.option("--json", "as_json", is_flag=True, help="print the result as JSON")(command)
+
+
+def _say(as_json: bool, value: Any, *lines: str) -> None:
+    """The result: JSON for machines, lines for people."""
+    click.echo(json.dumps(value, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+# --- Data -----------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("out", type=FILE)
+@_talk
+def download(out: Path, quiet: bool, as_json: bool) -> None:
+    """Get the Kaggle brain-tumor data set (4600 pictures) into OUT.
+
+    **Example:** `clearhead download data/kaggle`
+    """
+    from clearhead.data.download import download
+
+    folder = download(out, progress=progress_for(quiet=quiet))
+    _say(as_json, {"folder": str(folder)}, f"{folder}", f"next: clearhead index {folder}")
+
+
+@cli.command()
+@click.argument("out", type=FILE)
+@click.option("--n", default=600, show_default=True, help="number of heads")
+@click.option("--seed", default=0, show_default=True, help="same seed, same heads")
+@click.option("--size-px", default=256, show_default=True, help="side of the pictures")
+@click.option("--plant", default=None, help="shortcut: corner, border, scale, text or skull")
+@click.option("--strength", default=1.0, show_default=True, help="P(mark|tumour) - P(mark|healthy)")
+@click.option("--workers", type=int, default=None, help="processes [number of cores]")
+@_talk
+def phantom(
+    out: Path,
+    n: int,
+    seed: int,
+    size_px: int,
+    plant: str | None,
+    strength: float,
+    workers: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Generate heads with and without tumours, with masks, as an image folder OUT.
+
+    **Example:** `clearhead phantom heads --n 600 --plant corner --strength 0.8`
+    """
+    from clearhead.data.phantom import phantom
+
+    folder = phantom(
+        out,
+        n=n,
+        seed=seed,
+        size_px=size_px,
+        plant=plant,
+        strength=strength,
+        workers=workers,
+        progress=progress_for(quiet=quiet),
+    )
+    _say(
+        as_json,
+        {"folder": str(folder), "heads": n},
+        f"{n} heads in {folder}",
+        f"next: clearhead index {folder}",
+    )
+
+
+@cli.command()
+@click.argument("folder", type=FILE)
+@click.option("--out", type=FILE, default=None, help="manifest to write [FOLDER name .parquet]")
+@click.option("--table", type=FILE, default=None, help="CSV of paths and labels, not class folders")
+@click.option("--path-column", default="path", show_default=True, help="its column of paths")
+@click.option("--label-column", default="label", show_default=True, help="its column of labels")
+@click.option("--patient-column", default=None, help="its column of patients, kept in one split")
+@click.option("--masks", type=FILE, default=None, help="folder or CSV of tumour masks [found]")
+@click.option("--metadata", type=FILE, default=None, help="CSV to compare files with [found]")
+@click.option(
+    "--colour",
+    type=click.Choice(["agree", "mean"]),
+    default="agree",
+    show_default=True,
+    help="refuse coloured pictures, or take the mean of their channels",
+)
+@click.option("--workers", type=int, default=None, help="processes [number of cores]")
+@click.option("--copies/--no-copies", default=True, help="search copies right away [yes]")
+@_talk
+def index(
+    folder: Path, out: Path | None, copies: bool, quiet: bool, as_json: bool, **how: Any
+) -> None:
+    """List the pictures of FOLDER in a manifest (Parquet), with facts, copies and masks.
+
+    Run again, it reads only what changed.
+
+    **Example:** `clearhead index data/kaggle --out kaggle.parquet`
+    """
+    from clearhead.data.copies import copy_report, find_copies
+    from clearhead.data.index import index
+    from clearhead.data.manifest import load_thumbnails, save_manifest
+
+    progress = progress_for(quiet=quiet)
+    out = out or Path(f"{folder.resolve().name}.parquet")
+    manifest = index(folder, out, progress=progress, **how)
+    lines = [f"{out}: {len(manifest)} rows, classes {', '.join(manifest.classes)}"]
+    lines += _notes(manifest.notes)
+    if copies:
+        manifest = find_copies(manifest, load_thumbnails(out), progress=progress)
+        save_manifest(manifest, out)
+        lines.append(str(copy_report(manifest)))
+    unreadable = [
+        {"source": source, "error": error}
+        for source, error in zip(manifest.column("source"), manifest.column("error"), strict=True)
+        if error
+    ]
+    lines += [f"unreadable: {row['source']}: {row['error']}" for row in unreadable[:10]]
+    if len(unreadable) > 10:
+        lines.append(f"… and {len(unreadable) - 10} more (column `error` of the manifest)")
+    found = {"manifest": str(out), "rows": len(manifest), "classes": list(manifest.classes)}
+    if copies:
+        found["copies"] = dataclasses.asdict(copy_report(manifest))
+    found |= {"unreadable": unreadable, "notes": dict(manifest.notes)}
+    _say(as_json, found, *lines, f"next: clearhead split {out}")
+
+
+def _notes(notes: Any) -> list[str]:
+    """The remarks that a stage left in the manifest, one line each."""
+    parts = [note for note in notes.values() if isinstance(note, dict)]
+    return [f"note: {remark}" for part in parts for remark in part.get("remarks", ())]
+
+
+@cli.command()
+@click.argument("manifest", type=FILE)
+@click.option("--threshold", type=float, default=None, help="least correlation of two copies")
+@click.option("--list", "listed", is_flag=True, help="list every group of copies")
+@_talk
+def copies(
+    manifest: Path, threshold: float | None, listed: bool, quiet: bool, as_json: bool
+) -> None:
+    """Search MANIFEST for copies: re-encoded, rescaled, mirrored and turned ones too.
+
+    **Example:** `clearhead copies kaggle.parquet --list`
+    """
+    from clearhead.data.copies import copy_groups, copy_report, find_copies
+    from clearhead.data.manifest import load_manifest, load_thumbnails, save_manifest
+
+    rows = load_manifest(manifest)
+    if threshold is not None or rows.table.column("copy").null_count:
+        given = {} if threshold is None else {"threshold": threshold}
+        thumbnails = load_thumbnails(manifest)
+        rows = find_copies(rows, thumbnails, progress=progress_for(quiet=quiet), **given)
+        save_manifest(rows, manifest)
+    found = copy_report(rows)
+    value = dataclasses.asdict(found)
+    lines = [str(found)]
+    if listed:
+        groups = list(copy_groups(rows))
+        value["groups"] = [dataclasses.asdict(group) for group in groups]
+        for group in groups:
+            lines.append(f"group {group.copy}{' CONTRADICTING' if group.contradicting else ''}")
+            lines += [
+                f"  {source} ({label}{f', turn {turn}' if turn else ''})"
+                for source, label, turn in zip(
+                    group.sources, group.labels, group.turns, strict=True
+                )
+            ]
+    _say(as_json, value, *lines)
+
+
+@cli.command()
+@click.argument("manifest", type=FILE)
+@click.option("--out", type=FILE, default=None, help="manifest to write [the same file]")
+@click.option(
+    "--protocol",
+    type=click.Choice(["group", "report"]),
+    default="group",
+    show_default=True,
+    help="whole groups of copies and patients together, or the report's plain random split",
+)
+@click.option("--seed", default=0, show_default=True, help="same seed, same split")
+@click.option("--test", default=0.30, show_default=True, help="share of the files held out")
+@click.option("--validation", default=0.15, show_default=True, help="share of the rest")
+@click.option("--folds", type=int, default=None, help="k-fold: number of folds")
+@click.option("--fold", default=0, show_default=True, help="k-fold: the fold that is the test")
+@_talk
+def split(manifest: Path, out: Path | None, quiet: bool, as_json: bool, **how: Any) -> None:
+    """Divide MANIFEST into train, validation and test, copies and patients kept together.
+
+    **Example:** `clearhead split kaggle.parquet --protocol report --out kaggle-report.parquet`
+    """
+    import numpy as np
+
+    from clearhead.data.manifest import load_manifest, save_manifest
+    from clearhead.data.split import copies_across, split
+    from clearhead.types import SPLITS
+
+    rows = split(load_manifest(manifest), **how)
+    save_manifest(rows, out or manifest)
+    part, label, group = rows.column("split"), rows.column("label"), rows.groups()
+    value: dict[str, Any] = {"manifest": str(out or manifest), "protocol": how["protocol"]}
+    lines = []
+    for name in SPLITS:
+        inside = part == name
+        counts = {kind: int(np.sum(inside & (label == kind))) for kind in rows.classes}
+        groups = len(np.unique(group[inside]))
+        value[name] = {"files": int(inside.sum()), "groups": groups, "classes": counts}
+        words = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+        lines.append(f"{name}: {int(inside.sum())} files in {groups} groups ({words})")
+    if not rows.table.column("copy").null_count:
+        twins, of = copies_across(rows)
+        value["test_with_copy_in_train"] = twins
+        share = f"{twins / of:.1%}" if of else "0 %"
+        lines.append(f"{twins} of {of} test pictures ({share}) have a copy in training")
+    _say(as_json, value, *lines, f"next: clearhead train {out or manifest} runs/NAME")
+
+
+# --- Model ----------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("manifest", type=FILE, required=False)
+@click.argument("out", type=FILE, required=False)
+@click.option("--resume", "again", type=FILE, default=None, help="run folder to go on with")
+@click.option(
+    "--preset",
+    type=click.Choice(["compact", "report"]),
+    default="compact",
+    show_default=True,
+    help="settings to start from: ours, or those of the report",
+)
+@click.option("--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda")
+@recipe_flags
+@_talk
+def train(
+    manifest: Path | None,
+    out: Path | None,
+    again: Path | None,
+    preset: str,
+    file: Path | None,
+    device: str,
+    quiet: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a classifier on the split MANIFEST into the new run folder OUT.
+
+    Ctrl-C saves and stops; `--resume OUT` goes on as if nothing had happened. On several GPUs or
+    machines: `torchrun --nproc-per-node 4 -m clearhead train …`.
+
+    **Examples:** `clearhead train kaggle.parquet runs/first` ·
+    `clearhead train kaggle.parquet runs/report --preset report` ·
+    `clearhead train --resume runs/first`
+    """
+    if again is not None and (manifest or any(value is not None for value in flags.values())):
+        raise click.UsageError("--resume takes no manifest and no settings: the run has its own")
+    if again is None and (manifest is None or out is None):
+        raise click.UsageError("name a split manifest and a new run folder: train MANIFEST OUT")
+    recipe = None if again else recipe_from(preset, file, flags)
+
+    from clearhead.data.manifest import load_manifest
+    from clearhead.heat.scale import display_scale
+    from clearhead.model import train as training
+    from clearhead.model.launch import rank
+
+    progress = progress_for(quiet=quiet or rank() > 0)
+    if again is not None:
+        run = training.resume(again, device=device, progress=progress)
+    else:
+        assert recipe is not None
+        rows = load_manifest(manifest or Path())
+        run = training.train(rows, recipe, out or Path(), device=device, progress=progress)
+    if rank() > 0:
+        return
+    display_scale(run)
+    last = run.history()[-1]
+    _say(
+        as_json,
+        {"run": str(run.folder), **run.made, **last},
+        f"{run.folder}: {run.made['epochs']} epochs in {run.made['seconds']:.0f} s, "
+        f"validation accuracy {last['validation_accuracy']:.1%}, best epoch "
+        f"{run.made['best_epoch']}",
+        f"next: clearhead evaluate {run.folder}",
+    )
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="rows to score",
+)
+@click.option("--positive", default=None, help="class whose detection counts [named like disease]")
+@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@_talk
+def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
+    """Score RUN on its held-out split, with intervals, beside the score to beat.
+
+    **Example:** `clearhead evaluate runs/first`
+    """
+    from clearhead.deliver import verdict
+    from clearhead.model.evaluate import evaluate
+    from clearhead.model.run import open_run
+
+    scores = evaluate(open_run(run), progress=progress_for(quiet=quiet), **how)
+    lines = [verdict.headline(scores), *(line.text for line in verdict.statements(scores))]
+    _say(as_json, scores.to_json(), *lines, f"next: clearhead report {run}")
+
+
+# --- Evidence -------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.argument("images", type=FILE, nargs=-1, required=True)
+@click.option("--out", type=FILE, default=None, help="folder for the files [RUN/explanations]")
+@click.option("--target", default=None, help="class whose evidence is shown [the class called]")
+@click.option(
+    "--score",
+    type=click.Choice(["logit", "probability"]),
+    default="logit",
+    show_default=True,
+    help="what is explained; probability is the report's variant",
+)
+@click.option("--method", default="grad_cam", show_default=True, help="how the map is made")
+@click.option("--scale", type=float, default=None, help="evidence in full colour [of the run]")
+@click.option(
+    "--colour",
+    type=click.Choice(["agree", "mean"]),
+    default="agree",
+    show_default=True,
+    help="refuse coloured pictures, or take the mean of their channels",
+)
+@click.option("--batch", default=32, show_default=True, help="pictures per forward pass")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@click.option("--triptych/--no-triptych", default=True, help="draw original, heatmap, overlay")
+@_talk
+def explain(
+    run: Path,
+    images: tuple[Path, ...],
+    out: Path | None,
+    scale: float | None,
+    triptych: bool,
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Say what RUN calls each of IMAGES (files or folders) and show where its evidence lies.
+
+    Files that can't be read are named on standard error, the others are done; then the exit code
+    is 2.
+
+    **Examples:** `clearhead explain runs/first scan.png` ·
+    `clearhead explain runs/report scans/ --score probability --target Healthy`
+    """
+    from clearhead.deliver.gallery import save_explanations
+    from clearhead.heat.explain import explain
+    from clearhead.heat.scale import display_scale
+    from clearhead.model.run import open_run
+
+    opened = open_run(run)
+    out = out or run / "explanations"
+    if scale is None:
+        scale = display_scale(opened, score=how["score"], method=how["method"])
+    unread: list[str] = []
+
+    def refuse(path: Path, error: ClearheadError) -> None:
+        unread.append(f"{error}")
+        click.echo(f"clearhead: {error}", err=True)
+
+    progress = progress_for(quiet=quiet)
+    explained = explain(opened, images, on_error=refuse, progress=progress, **how)
+    rows = []
+    for row in save_explanations(explained, out, scale=scale, triptychs=triptych):
+        rows.append(row)
+        if not as_json:
+            share = row[f"probability {row['call']}"]
+            evidence = (
+                f"peak {row['peak']:.3g} {row['unit']}"
+                if row["evidence"] == "positive"
+                else f"no positive evidence for {row['target']}"
+            )
+            click.echo(f"{row['source']}: {row['call']} {share:.1%}, {evidence}")
+    _say(as_json, {"folder": str(out), "explanations": rows, "unreadable": unread}, f"{out}")
+    if unread:
+        sys.exit(2)
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="the evaluated rows to show",
+)
+@_talk
+def report(run: Path, split: str, quiet: bool, as_json: bool) -> None:
+    """Draw RUN's figures and write its page, one HTML file that opens offline.
+
+    **Example:** `clearhead report runs/first`
+    """
+    from clearhead.deliver.report import report
+    from clearhead.model.run import open_run
+
+    page = report(open_run(run), split=split, progress=progress_for(quiet=quiet))
+    _say(as_json, {"page": str(page)}, f"{page}")
+
+
+@cli.command()
+@click.argument("out", type=FILE, default=Path("clearhead-demo"))
+@click.option("--n", default=400, show_default=True, help="number of generated heads")
+@click.option("--seed", default=0, show_default=True, help="seed of heads, split and training")
+@_talk
+def demo(out: Path, n: int, seed: int, quiet: bool, as_json: bool) -> None:
+    """Walk the whole way on generated heads in the new folder OUT [clearhead-demo].
+
+    Generates heads, indexes, splits, trains, evaluates, explains, and says where the page is.
+    """
+    from clearhead.app.demo import demo
+
+    page = demo(out, n=n, seed=seed, say=_quietly(quiet), progress=progress_for(quiet=quiet))
+    _say(as_json, {"page": str(page)}, f"the page: {page}")
+
+
+def _quietly(quiet: bool) -> Callable[[str], None]:
+    return lambda line: None if quiet else click.echo(line, err=True)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    **Example:** `clearhead completion bash >> ~/.bashrc`
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "clearhead", "_CLEARHEAD_COMPLETE").source())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -379,3 +380,25 @@ def test_copies_in_training_are_always_spoken_of(copies: Any, tone: str, words: 
     last = verdict.statements(dataclasses.replace(make_evaluation(), copies_in_training=copies))[-1]
     assert last.tone == tone
     assert words in last.text.replace("\u00a0", " ")
+
+
+# --- Legibility -----------------------------------------------------------------------------
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` or `#rgb` (WCAG 2.2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    shares = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_words_stand_out_in_light_dark_and_print() -> None:
+    schemes = re.findall(r":root \{(.*?)\}", render_page(make_page()), re.DOTALL)
+    assert len(schemes) == 3
+    for scheme in schemes:
+        colours = dict(re.findall(r"--(\w+): (#\w+);", scheme))
+        for words in ("ink", "quiet", "accent", "good", "doubt", "bad"):
+            for ground in ("paper", "band"):
+                light, dark = sorted((luminance(colours[words]), luminance(colours[ground])))[::-1]
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (words, ground, scheme)

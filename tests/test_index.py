@@ -134,6 +134,23 @@ def test_hidden_files_and_litter_are_left_out(tmp_path: Path) -> None:
     assert labels(index(tmp_path)) == {"a/1.png": "a", "b/2.png": "b"}
 
 
+def test_folders_that_are_not_entered_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "in", "a/1.png", "b/2.png")
+    fill(tmp_path / "else", "c/3.png")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "else" / "c")
+    (tmp_path / "in" / "a" / "circle").symlink_to(tmp_path / "in")
+    manifest = index(tmp_path / "in")
+    assert set(labels(manifest)) == {"a/1.png", "b/2.png"}
+    assert manifest.notes["index"]["not_entered"]["examples"] == ["a/circle", "linked"]
+    assert "2 folders are links" in manifest.notes["index"]["remarks"][0]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "c").symlink_to(tmp_path / "else" / "c")
+    with pytest.raises(ManifestError, match="folder c is a link or can't be opened"):
+        index(tmp_path / "links")
+
+
 # --- Facts ----------------------------------------------------------------------------------
 
 
@@ -549,6 +566,11 @@ def test_metadata_that_disagrees(tmp_path: Path) -> None:
     assert (note["rows"], note["matched"]) == (8, 6)
     assert note["rows_without_file"] == {"count": 1, "examples": ["gone.jpg"]}
     assert note["rows_of_several_files"] == {"count": 1, "examples": ["same.jpg"]}
+    assert note["remarks"][0] == (
+        "metadata.csv disagrees with 1 of 6 files about their class: "
+        "deep/Healthy/5.jpg is Healthy, and not tumor"
+    )
+    assert len(note["remarks"]) == 7
     assert note["files_without_row"]["examples"] == [
         "deep/Brain Tumor/same.jpg",
         "deep/Healthy/same.jpg",
@@ -606,6 +628,10 @@ def test_masks_of_a_generated_set(tmp_path: Path) -> None:
         }
     ]
     assert note["without_picture"] == {"count": 1, "examples": ["Brain Tumor/9.png"]}
+    assert note["remarks"][:2] == [
+        "1 pictures have a mask from masks.csv",
+        "1 masks are not there, masks/3.png for one: left out",
+    ]
 
 
 def test_masks_elsewhere_are_kept_absolute(tmp_path: Path) -> None:
@@ -677,6 +703,7 @@ def test_some_of_the_kaggle_set(realdata: Path, tmp_path: Path) -> None:
     assert note["class"]["meaning"] == {"normal": "Healthy", "tumor": "Brain Tumor"}
     assert [note[name]["count"] for name in ("class", "format", "mode", "shape")] == [0] * 4
     assert note["matched"] == len(manifest)
+    assert "agrees with" in note["remarks"][0]
     assert manifest.notes["masks"]["unfit"]["count"] == 0
     assert manifest.notes["masks"]["kept"] > 80
     formats = dict(zip(manifest.column("source"), manifest.column("format"), strict=True))

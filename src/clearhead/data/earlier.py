@@ -67,10 +67,9 @@ class Earlier:
         return self.blocks[number]
 
 
-def load_earlier(out: Path | None, reader: str) -> Earlier | None:
-    """The index at `out`, if there is one whose pixels were decoded in the same way.
+def load_earlier(out: Path | None, reader: str, colour: str) -> Earlier | None:
+    """The index at `out`, if there is one of the same `reader` and rule of `colour`.
 
-    `reader` names the decoder and its settings.
     Errors: `ManifestError` where `out` is a file of another kind, which must not be overwritten.
     """
     if out is None or not out.exists():
@@ -82,7 +81,7 @@ def load_earlier(out: Path | None, reader: str) -> Earlier | None:
     except ManifestError:  # damaged or of another version: made anew
         return None
     note = manifest.notes.get("index", {})
-    if note.get("reader") != reader:
+    if (note.get("reader"), note.get("colour")) != (reader, colour):
         return None
     table = manifest.table.select(list(FACTS))
     return Earlier(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import PIL
@@ -69,11 +69,10 @@ def index(
         listing = list_folder(root, _besides(out, metadata, found))
     else:
         listing = list_table(root, table, path_column, label_column, patient_column)
-    reader = f"{READER}, colour {colour}"
-    earlier = load_earlier(out, reader)
+    earlier = load_earlier(out, READER, colour)
     with _thumbnail_file(out) as keep_thumbnail:
         rows, reused = _gather(listing, earlier, colour, workers, keep_thumbnail, progress)
-        manifest = _manifest(root, rows, listing, reused, reader)
+        manifest = _manifest(root, rows, listing, reused, colour)
         manifest = _with_metadata(manifest, metadata, patient_column if table is None else None)
         manifest = _with_masks(manifest, found, progress)
     if out is not None:
@@ -194,21 +193,22 @@ def _write_header(file: IO[bytes], count: int) -> None:
 # --- Manifest -------------------------------------------------------------------------------
 
 
-def _manifest(root: Path, table: pa.Table, listing: Listing, reused: int, reader: str) -> Manifest:
+def _manifest(root: Path, table: pa.Table, listing: Listing, reused: int, colour: str) -> Manifest:
     """The manifest with its note on the index. Errors: `ManifestError` without readable rows."""
-    errors = table.column("error").to_pylist()
-    sources = table.column("source").to_pylist()
     unreadable = [
         {"source": source, "why": error}
-        for source, error in zip(sources, errors, strict=True)
+        for source, error in zip(
+            table.column("source").to_pylist(), table.column("error").to_pylist(), strict=True
+        )
         if error is not None
     ]
     if len(unreadable) == len(table):
-        raise ManifestError(_nothing(root, unreadable))
+        raise ManifestError(_nothing(root, listing, unreadable))
     labels = Counter(table.column("label").to_pylist())
     classes = tuple(sorted(label for label in labels if label is not None))
     note = {
-        "reader": reader,
+        "reader": READER,
+        "colour": colour,
         "pages_named": any(entry.page for entry in listing.entries),
         "files": len(listing.entries),
         "rows": len(table),
@@ -217,30 +217,50 @@ def _manifest(root: Path, table: pa.Table, listing: Listing, reused: int, reader
         "unlabelled": labels[None],
         "classes": {name: labels[name] for name in classes},
         "left_out": some(listing.left_out),
-        "remarks": _remarks(classes, labels[None], len(unreadable)),
+        "not_entered": some(listing.not_entered),
     }
+    note["remarks"] = _remarks(note)
     return Manifest(root=root, classes=classes, table=table, notes={"index": note})
 
 
-def _nothing(root: Path, unreadable: Sequence[Record]) -> str:
-    if not unreadable:
-        return f"there is no picture below {shown(str(root))}: name the folder that holds them"
-    first = unreadable[0]
-    return (
-        f"none of the {len(unreadable)} files below {shown(str(root))} can be read; "
-        f"the first, {shown(first['source'])}: {first['why']}"
-    )
-
-
-def _remarks(classes: Sequence[str], unlabelled: int, unreadable: int) -> list[str]:
-    remarks = []
-    if len(classes) == 1:
-        remarks.append(f"one class alone ({classes[0]}): nothing can be trained on it")
-    if unlabelled:
-        remarks.append(f"{unlabelled} pictures have no label: they lie outside the class folders")
+def _nothing(root: Path, listing: Listing, unreadable: Sequence[Record]) -> str:
     if unreadable:
-        remarks.append(f"{unreadable} files can't be read: their rows say why")
+        first = unreadable[0]
+        return (
+            f"none of the {len(unreadable)} files below {shown(str(root))} can be read; "
+            f"the first, {shown(first['source'])}: {first['why']}"
+        )
+    if listing.not_entered:
+        return (
+            f"there is no picture below {shown(str(root))}, whose folder "
+            f"{shown(listing.not_entered[0])} is a link or can't be opened: name the real folder"
+        )
+    return f"there is no picture below {shown(str(root))}: name the folder that holds them"
+
+
+def _remarks(note: dict[str, Any]) -> list[str]:
+    """The note in sentences, where there is something to say."""
+    remarks = []
+    if note["reused"]:
+        remarks.append(f"{note['reused']} of {note['files']} files are unchanged: not read again")
+    if len(note["classes"]) == 1:
+        remarks.append(f"one class alone ({', '.join(note['classes'])}): nothing to tell apart")
+    if note["unlabelled"]:
+        remarks.append(f"{note['unlabelled']} pictures have no label: they lie in no class folder")
+    for key, what in LEFT.items():
+        if note[key]["count"]:
+            first = note[key]["examples"][0]
+            name = shown(first if isinstance(first, str) else first["source"])
+            remarks.append(f"{note[key]['count']} {what}, {name} for one")
     return remarks
+
+
+LEFT = {
+    "unreadable": "files can't be read (the column `error` says why)",
+    "left_out": "files beside the pictures are left out",
+    "not_entered": "folders are links or can't be opened, and are not entered",
+}
+"""What the keys of a note mean that hold what gave no picture."""
 
 
 def _records(manifest: Manifest) -> list[Record]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from clearhead.data.csvfile import read_csv
 from clearhead.data.read import HEAD_BYTES, locate, sniff
 from clearhead.errors import ManifestError
-from clearhead.files import walk
+from clearhead.files import LITTER, walk
 
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".apng"),
@@ -50,6 +50,8 @@ class Listing:
 
     entries: list[Entry]
     left_out: list[str]
+    not_entered: list[str]
+    """Folders that are links or can't be opened."""
 
 
 # --- Folders --------------------------------------------------------------------------------
@@ -86,7 +88,18 @@ def _labelled(
                 left_out.append(_storable(source))
             else:
                 entries.append(_entry(source, path, labels[parts]))
-    return Listing(entries, left_out)
+    return Listing(entries, left_out, _not_entered(folder))
+
+
+def _not_entered(folder: Path) -> list[str]:
+    """Folders below `folder` that `walk` passes by, litter aside."""
+    denied: list[str] = []
+    links: list[Path] = []
+    for place, names, _ in os.walk(folder, onerror=lambda error: denied.append(error.filename)):
+        names[:] = [name for name in names if not (name.startswith(".") or name in LITTER)]
+        links += [path for name in names if (path := Path(place, name)).is_symlink()]
+    passed = links + [Path(name) for name in denied]
+    return sorted(_storable(path.relative_to(folder).as_posix()) for path in passed)
 
 
 def class_depth(places: Iterable[Parts]) -> int:
@@ -194,7 +207,7 @@ def list_table(
             entry.source, entry.path, row[label_column] or None, patient or None, entry.page
         )
         _check_same(table, entries.setdefault(entry.source, entry), entry)
-    return Listing(list(entries.values()), [])
+    return Listing(list(entries.values()), [], [])
 
 
 def _named(folder: Path, beside: Path, name: str) -> Entry:

@@ -12,7 +12,7 @@ from typing import Any
 from clearhead.data.csvfile import has_columns, read_csv
 from clearhead.data.listing import SUFFIXES, source_of
 from clearhead.data.metadata import Names, Record, some
-from clearhead.data.read import picture_size
+from clearhead.data.read import picture_size, shown
 from clearhead.errors import ManifestError, ReadError
 from clearhead.files import walk
 from clearhead.types import Progress, silent
@@ -119,7 +119,27 @@ def join_masks(
         "without_picture": some(loose),
         "of_several_pictures": some(ambiguous),
     }
-    return column, note
+    return column, {**note, "remarks": _remarks(note)}
+
+
+def _remarks(note: dict[str, Any]) -> list[str]:
+    """The note in sentences."""
+    remarks = [f"{note['kept']} pictures have a mask from {note['from']}"]
+    for key, what in TROUBLES.items():
+        if note[key]["count"]:
+            first = note[key]["examples"][0]
+            name = first if isinstance(first, str) else first["mask"]
+            remarks.append(f"{note[key]['count']} masks {what}, {shown(name)} for one: left out")
+    return remarks
+
+
+TROUBLES = {
+    "missing": "are not there",
+    "unfit": "can't be opened or have another size than their picture",
+    "without_picture": "belong to no picture",
+    "of_several_pictures": "may belong to several pictures",
+}
+"""What the keys of a note mean that hold masks which were not kept."""
 
 
 Pairs = tuple[dict[int, Path], list[str], list[str]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clearhead.data.csvfile import read_csv
-from clearhead.data.read import PAGE
+from clearhead.data.read import PAGE, shown
 from clearhead.errors import ManifestError
 
 EXAMPLES = 10
@@ -88,7 +88,35 @@ def join_metadata(path: Path, records: Sequence[Record]) -> Joined:
         note["class"] = _class_note(pairs)
     for column in sorted(columns & COMPARED.keys()):
         note[column] = some(_differences(pairs, column, COMPARED[column]))
-    return Joined(rows, note)
+    return Joined(rows, {**note, "remarks": _remarks(note)})
+
+
+def _remarks(note: dict[str, Any]) -> list[str]:
+    """The note in sentences."""
+    name, compared = note["file"], [each for each in ("class", *COMPARED) if each in note]
+    differing = [each for each in compared if note[each]["count"]]
+    remarks = []
+    for each in differing:
+        first = note[each]["examples"][0]
+        remarks.append(
+            f"{name} disagrees with {note[each]['count']} of {note['matched']} files about their "
+            f"{each}: {shown(first['source'])} is {first['file']}, and not {first['metadata']}"
+        )
+    if compared and note["matched"] and not differing:
+        remarks.append(f"{name} agrees with {note['matched']} files in {', '.join(compared)}")
+    for key, what in ASTRAY.items():
+        if note[key]["count"]:
+            first = shown(note[key]["examples"][0])
+            remarks.append(f"{name}: {note[key]['count']} {what}, {first} for one")
+    return remarks
+
+
+ASTRAY = {
+    "rows_without_file": "rows name no file",
+    "rows_of_several_files": "rows may mean several files",
+    "files_without_row": "files have no row",
+}
+"""What the keys of a note mean that hold names without a match."""
 
 
 def _match(

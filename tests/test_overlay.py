@@ -270,6 +270,18 @@ def test_colour_bar_runs_from_zero_to_the_scale_in_the_unit() -> None:
     assert bar.get_xlabel() == "evidence for Brain Tumor (probability)"
 
 
+@pytest.mark.parametrize("scale", [2.5, 5.68, 1e-7, 0.0312, 987654.0])
+def test_the_end_of_the_colour_bar_is_written_out(scale: float) -> None:
+    bar = bar_of(triptych(make_scan(), make_explanation(), scale=scale))
+    ticks = bar.get_xticks()
+    labels = [label.get_text() for label in bar.get_xticklabels()]
+    assert ticks[0] == 0
+    assert ticks[-1] == scale
+    assert len(ticks) >= 3
+    for tick, label in zip(ticks, labels, strict=True):
+        assert float(label) == pytest.approx(tick, rel=0.006)
+
+
 def test_title_tells_call_probability_truth_target_and_peak() -> None:
     explanation = make_explanation(target="Healthy", peak=1.25)
     text = " ".join(words_on(triptych(make_scan(), explanation, scale=2.5, truth="Healthy")))

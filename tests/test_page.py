@@ -367,6 +367,11 @@ def test_the_majority_is_named_where_it_is_not_beaten(model: Score, words: str) 
     assert (words in text) if words else ("always calling" not in text)
 
 
+def test_few_pictures_are_a_doubt_of_their_own() -> None:
+    assert "Only 8 distinct pictures: with so few" in texts(make_evaluation(groups=8))
+    assert "with so few" not in texts(make_evaluation(groups=30))
+
+
 @pytest.mark.parametrize(
     ("copies", "tone", "words"),
     [

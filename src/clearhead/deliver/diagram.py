@@ -17,12 +17,12 @@ from matplotlib.patches import Polygon, Rectangle
 
 from clearhead.deliver.lettering import HEADING_PT, shortened, wrapped, write
 
-_WIDTH = 8.6  # inches, as all below
+_WIDTH = 8.9  # inches, as all below
 _MARGIN = 0.2
-_KIND = (_MARGIN, 1.7)  # left edge and room of each column
-_NAME = (2.0, 1.35)
-_BLOCK = (3.4, 2.2)
-_SHAPE_RIGHT = 7.05
+_KIND = (_MARGIN, 2.05)  # left edge and room of each column
+_NAME = (2.35, 1.25)
+_BLOCK = (3.65, 2.2)
+_SHAPE_RIGHT = 7.35
 _PARAMETERS_RIGHT = _WIDTH - _MARGIN
 _FEW_LAYERS = 14
 _QUIET = "#5a5a5a"

@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
@@ -385,12 +385,16 @@ def _colour_bar(page: _Page, spot: _Spot, label: str, scale: float) -> None:
     axes = page.axes(spot)
     colours = ScalarMappable(Normalize(0, scale), colormaps[COLOURS])
     bar = page.figure.colorbar(colours, cax=axes, orientation="horizontal", extend="max")
-    bar.locator = MaxNLocator(nbins=5)
-    bar.formatter = FuncFormatter(lambda value, _: f"{value:.3g}")
-    bar.update_ticks()
+    bar.set_ticks(_bar_ticks(scale), labels=[f"{tick:.3g}" for tick in _bar_ticks(scale)])
     axes.tick_params(labelsize=SMALL_PT, labelfontfamily=FONT, length=2, pad=1.5)
     axes.set_gid("colour bar")
     axes.set_xlabel(label, fontsize=SMALL_PT, family=FONT, labelpad=2, parse_math=False)
+
+
+def _bar_ticks(scale: float) -> list[float]:
+    """Round numbers from 0 on, and the scale itself, where colours end."""
+    round_ticks = MaxNLocator(nbins=5).tick_values(0, scale)
+    return [*(float(tick) for tick in round_ticks if 0 <= tick < 0.9 * scale), scale]
 
 
 _BAR_IN = 0.55

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from clearhead.measure.scores import Evaluation, Score
 
 NBSP = "\u00a0"
+FEW = 30
+"""Below so many groups, percentiles of a bootstrap say too little to rely on."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def statements(evaluation: Evaluation) -> tuple[Statement, ...]:
     """What a reader must know before believing the accuracy, the gravest matters included."""
     return (
         _accuracy(evaluation),
+        *_too_few(evaluation),
         *_against_facts(evaluation),
         *_against_majority(evaluation),
         _copies(evaluation),
@@ -119,6 +122,15 @@ def _accuracy(evaluation: Evaluation) -> Statement:
 def _with_interval(score: Score, level: float) -> str:
     ends = interval_words(score)
     return percent(score.value) + (f" ({100 * level:g}{NBSP}% interval {ends})" if ends else "")
+
+
+def _too_few(evaluation: Evaluation) -> Iterator[Statement]:
+    if evaluation.groups < FEW:
+        pictures = count(evaluation.groups, "distinct picture")
+        yield Statement(
+            "doubt",
+            f"Only {pictures}: with so few, any score may be luck, and intervals are too narrow.",
+        )
 
 
 def _against_facts(evaluation: Evaluation) -> Iterator[Statement]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clearhead.data import workers as working
-from clearhead.data.facts import intensities
+from clearhead.data.facts import compact, intensities, pixel_hash
 from clearhead.data.index import index
 from clearhead.data.listing import class_depth
 from clearhead.data.manifest import load_manifest, load_thumbnails, thumbnails_path
@@ -206,11 +206,23 @@ def test_pixel_hash_is_of_the_picture_not_of_the_file(tmp_path: Path) -> None:
     )
 )
 def test_intensities_by_counting_equal_numpys(pixels: NDArray[np.float32]) -> None:
-    found = intensities(pixels)
+    stored = compact(pixels)
+    np.testing.assert_array_equal(stored, pixels)
+    found = intensities(stored)
     low, middle, high = np.percentile(pixels.astype(np.float64), (1, 50, 99))
     expected = {"p01": low, "p50": middle, "p99": high}
     expected |= {"mean": pixels.mean(dtype=np.float64), "std": pixels.std(dtype=np.float64)}
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_pixel_hash_tells_values_and_shape() -> None:
+    pictures = [
+        *(np.full((2, 3), value, np.float32) for value in (0, 1, 255, 256, 257, 65536, 0.5, -1)),
+        *(np.zeros(shape, np.float32) for shape in ((3, 2), (1, 6), (6, 1), (1, 12))),
+    ]
+    assert len({pixel_hash(compact(each)) for each in pictures}) == len(pictures)
+    turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    assert pixel_hash(compact(turned)) == pixel_hash(compact(turned.copy(order="C")))
 
 
 def test_every_page_is_a_row(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ Page = tuple[Row, NDArray[np.uint8]]
 
 PERCENTILES = (1, 50, 99)
 
+Compact = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+"""Grey values in the smallest type that holds them."""
+
 BLANK = np.zeros((SIDE, SIDE), dtype=np.uint8)
 BLANK.setflags(write=False)
 """The thumbnail of what could not be read."""
@@ -49,10 +52,11 @@ def _row(source: str, result: Scan | ReadError, size: dict[str, int]) -> Page:
     if isinstance(result, ReadError):
         return {"source": source, "error": str(result), **size}, BLANK
     small = thumbnail(result.pixels)
+    stored = compact(result.pixels)
     row = {
         "source": source,
         "sha256": result.sha256,
-        "pixel_hash": pixel_hash(result.pixels),
+        "pixel_hash": pixel_hash(stored),
         "phash": phash(small),
         "format": result.facts.format,
         "mode": result.facts.mode,
@@ -60,45 +64,44 @@ def _row(source: str, result: Scan | ReadError, size: dict[str, int]) -> Page:
         "width": result.facts.width,
         **size,
         "bytes": result.facts.bytes,
-        **intensities(result.pixels),
+        **intensities(stored),
     }
     return row, small
 
 
-def pixel_hash(pixels: NDArray[np.float32]) -> str:
-    """Hex digest of the shape and the grey values, (H, W) float32: equal for equal pictures."""
-    digest = hashlib.sha256(f"{pixels.shape[0]}×{pixels.shape[1]}".encode())
-    digest.update(np.ascontiguousarray(pixels, dtype="<f4").data)
+def compact(pixels: NDArray[np.float32]) -> Compact:
+    """The same values in the smallest of uint8, uint16 and float32 that holds them all."""
+    low, high = pixels.min(), pixels.max()
+    if low >= 0 and high < 1 << 16:
+        whole: Compact = pixels.astype(np.uint8) if high < 1 << 8 else pixels.astype(np.uint16)
+        if np.array_equal(whole, pixels):
+            return whole
+    return pixels
+
+
+def pixel_hash(stored: Compact) -> str:
+    """Hex digest of shape and values of a compact (H, W): equal for equal pictures alone."""
+    digest = hashlib.sha256(f"{stored.shape[0]}×{stored.shape[1]}".encode())
+    digest.update(np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
 
 
-def intensities(pixels: NDArray[np.float32]) -> dict[str, float]:
-    """Mean, standard deviation and percentiles of (H, W), in stored units."""
-    counted = _count(pixels)
-    if counted is None:
-        low, middle, high = np.percentile(pixels, PERCENTILES)
-        mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
-    else:
-        values, counts = counted
-        mean = float(values @ counts) / pixels.size
-        std = math.sqrt(float((values - mean) ** 2 @ counts) / pixels.size)
-        low, middle, high = _percentiles(values, counts)
-    return {"mean": mean, "std": std, "p01": float(low), "p50": float(middle), "p99": float(high)}
+def intensities(stored: Compact) -> dict[str, float]:
+    """Mean, standard deviation and percentiles of a compact (H, W), in stored units.
 
-
-def _count(pixels: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Values and how often each occurs, where all are whole numbers of 16 bits; else None.
-
-    Counting is ten times faster than the sorting that percentiles need otherwise.
+    Whole numbers are counted, which is ten times faster than the sorting that percentiles need.
     """
-    if not (pixels.min() >= 0 and pixels.max() < 1 << 16):
-        return None
-    whole = pixels.astype(np.uint16)
-    if not np.array_equal(whole, pixels):
-        return None
-    counts = np.bincount(whole.ravel())
-    values = np.flatnonzero(counts)
-    return values, counts[values]
+    if stored.dtype.kind == "u":
+        counts = np.bincount(stored.ravel())
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+        mean = float(values @ counts) / stored.size
+        std = math.sqrt(float((values - mean) ** 2 @ counts) / stored.size)
+        low, middle, high = _percentiles(values, counts)
+    else:
+        mean, std = float(stored.mean(dtype=np.float64)), float(stored.std(dtype=np.float64))
+        low, middle, high = np.percentile(stored, PERCENTILES)
+    return {"mean": mean, "std": std, "p01": float(low), "p50": float(middle), "p99": float(high)}
 
 
 def _percentiles(values: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -72,8 +72,8 @@ class Volume:
             place = (points_mm[axis] - np.float32(self.origin_mm[axis])) / np.float32(
                 self.spacing_mm
             )
-            np.clip(place, 0, np.float32(shape[axis] - 1.001), out=place)
-            low = place.astype(np.int32)
+            np.clip(place, 0, np.float32(shape[axis] - 1), out=place)
+            low = np.minimum(place.astype(np.int32), shape[axis] - 2)
             corner.append(low)
             share.append(place - low)
         return self._mix((corner[0] * shape[1] + corner[1]) * shape[2] + corner[2], share)
@@ -224,7 +224,8 @@ def _falx(grey: Floats, white: Floats) -> Floats:
     # An ellipse a little larger than corpus callosum and thalami, which the falx stays clear of.
     core = ((y[:, None] + 14) / 54) ** 2 + ((z[None, :] - 4) / 30) ** 2 > 1
     above = core & (z[None, :] > -18)
-    return (sheet * above[None] * np.clip(0.9 - white - 0.9 * grey, 0, 1)).astype(np.float32)
+    room = np.clip(0.9 - white - 0.9 * grey, 0, 1)
+    return np.asarray(sheet * above[None] * room, np.float32)
 
 
 def _grid() -> tuple[Floats, Floats, Floats]:
@@ -262,10 +263,7 @@ def _tissue_2mm() -> Floats:
 
 def _distance(inside: NDArray[np.bool_]) -> Floats:
     """Signed distance to the edge of `inside` in mm, positive outside."""
-    from scipy.ndimage import distance_transform_edt
-
-    out = distance_transform_edt(~inside, sampling=2)
-    return np.asarray(out - distance_transform_edt(inside, sampling=2), np.float32)
+    return np.asarray(_reach(~inside) - _reach(inside), np.float32)
 
 
 def _cavity(tissue: Floats) -> NDArray[np.bool_]:
@@ -281,8 +279,16 @@ def _cavity(tissue: Floats) -> NDArray[np.bool_]:
 def _closed(inside: NDArray[np.bool_], out_mm: float, back_mm: float) -> NDArray[np.bool_]:
     """`inside` grown by `out_mm` and shrunk by `back_mm`: narrow gaps are filled."""
     room = int(out_mm // 2) + 2  # what grows past the edge of the grid must shrink again
-    grown = _distance(np.pad(inside, room)) < out_mm
-    return np.asarray(_distance(grown)[room:-room, room:-room, room:-room] < -back_mm)
+    grown = _reach(~np.pad(inside, room)) < out_mm
+    core = (slice(room, -room),) * 3
+    return np.asarray(_reach(grown)[core] > back_mm)
+
+
+def _reach(inside: NDArray[np.bool_]) -> Floats:
+    """Distance in mm from each voxel of `inside` to the nearest one outside of it."""
+    from scipy.ndimage import distance_transform_edt
+
+    return np.asarray(distance_transform_edt(inside, sampling=2), np.float32)
 
 
 def _ellipsoid(
@@ -339,7 +345,7 @@ def _union(*parts: Floats) -> Floats:
 
 
 def _air() -> Floats:
-    """Nose, sinuses, mastoid cells, ear canals, mouth and pharynx, as depth in mm."""
+    """Nose, sinuses, mastoid cells, ear canals and pharynx, as depth in mm."""
     x, y, z = _grid()
     septum = np.abs(x) - 1.5
     nose = np.minimum(_ellipsoid(x, y, z, (0, 66, -60), (12, 32, 16)), septum)
@@ -357,7 +363,6 @@ def _air() -> Floats:
         _both((70, -22, -44), (14, 3.5, 3.5), x, y, z),
         _ellipsoid(x, y, z, (0, 6, -72), (9, 8, 16)),
         _ellipsoid(x, y, z, (0, -2, -112), (8, 6, 46)),
-        _ellipsoid(x, y, z, (0, 58, -93), (20, 24, 2)),
     )
 
 
@@ -432,7 +437,7 @@ def _ventricles(tissue: Floats) -> NDArray[np.bool_]:
     """Fluid well inside the brain: lateral and third ventricles."""
     x, y, z = _grid()
     near = _ellipsoid(x, y, z, (0, -14, 12), (42, 66, 36)) > 0
-    deep = _distance(_distance(tissue > 0.3) < 7) < -16
+    deep = _reach(_reach(tissue <= 0.3) < 7) > 16
     found = near & deep & (tissue < 0.5)
     return found | (_ellipsoid(x, y, z, (0, -10, 12), (6, 10, 4)) > 0)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clearhead.data.anatomy import DISTANCE_MM_PER_STEP, SELLA_MM, Anatomy, anatomy
+from clearhead.errors import ManifestError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 TUMOUR, HEALTHY = "Brain Tumor", "Healthy"
 """The two classes, named as in the Kaggle folder."""
 
-KINDS = {"ring": 0.34, "meningioma": 0.24, "pituitary": 0.14, "infiltrating": 0.28}
+KINDS = {"ring": 0.36, "meningioma": 0.26, "pituitary": 0.12, "infiltrating": 0.26}
 """Kinds of tumour and how often each is drawn."""
 
 PLANES = {"axial": 0.6, "coronal": 0.2, "sagittal": 0.2}
 """Planes of the slice and how often each is drawn."""
 
-CONTRASTS = {"T1": 0.2, "T1-CE": 0.36, "T2": 0.22, "FLAIR": 0.22}
+CONTRASTS = {"T1": 0.12, "T1-CE": 0.42, "T2": 0.22, "FLAIR": 0.24}
 """Contrasts and how often each is drawn; T1-CE is T1 with a contrast agent."""
 
 BACKGROUND, RIM, BRAIN = 0, 1, 2
@@ -247,17 +248,17 @@ def _tumour(rng: Generator, kind: str, cut: Cut, spacing_mm: float) -> Tumour:
         low, high = _RADII_MM[kind]
         radius = float(low * (high / low) ** rng.beta(1.3, 1.3)) + 0.5 * attempt
         depth = _shape(rng, kind, cut, spacing_mm, (row, column), radius)
-        found = Tumour(kind, row, column, radius, depth, float(rng.uniform(0.1, 0.5)))
+        found = Tumour(kind, row, column, radius, depth, float(rng.uniform(0.15, 0.6)))
         if (depth > 0).sum() >= least:
             break
     return found
 
 
 _RADII_MM = {
-    "ring": (8.0, 36.0),
-    "meningioma": (8.0, 36.0),
-    "pituitary": (5.5, 18.0),
-    "infiltrating": (9.0, 36.0),
+    "ring": (11.0, 40.0),
+    "meningioma": (13.0, 42.0),
+    "pituitary": (6.5, 20.0),
+    "infiltrating": (12.0, 42.0),
 }
 
 
@@ -340,25 +341,25 @@ TISSUES: dict[str, dict[str, float]] = {
     "T1": {
         "white": 0.66, "grey": 0.46, "csf": 0.13, "vessel": 0.22, "gland": 0.55, "dura": 0.30,
         "cortical": 0.05, "marrow": 0.50, "fat": 0.98, "skin": 0.55, "muscle": 0.36, "air": 0.02,
-        "vitreous": 0.13, "mucosa": 0.42, "solid": 0.42, "core": 0.24, "oedema": 0.40,
-        "diffuse": 0.37, "spot": 0.42, "benign": 0.14,
+        "vitreous": 0.13, "mucosa": 0.42, "solid": 0.36, "core": 0.20, "oedema": 0.33,
+        "diffuse": 0.28, "spot": 0.46, "benign": 0.14,
     },
     "T1-CE": {
         "white": 0.52, "grey": 0.42, "csf": 0.11, "vessel": 0.92, "gland": 0.88, "dura": 0.62,
         "cortical": 0.05, "marrow": 0.46, "fat": 0.95, "skin": 0.60, "muscle": 0.40, "air": 0.02,
         "vitreous": 0.11, "mucosa": 0.80, "solid": 0.95, "core": 0.22, "oedema": 0.34,
-        "diffuse": 0.32, "spot": 0.38, "benign": 0.12,
+        "diffuse": 0.25, "spot": 0.40, "benign": 0.12,
     },
     "T2": {
         "white": 0.30, "grey": 0.46, "csf": 0.95, "vessel": 0.06, "gland": 0.42, "dura": 0.15,
         "cortical": 0.04, "marrow": 0.34, "fat": 0.62, "skin": 0.34, "muscle": 0.17, "air": 0.02,
-        "vitreous": 0.98, "mucosa": 0.75, "solid": 0.60, "core": 0.88, "oedema": 0.76,
+        "vitreous": 0.98, "mucosa": 0.75, "solid": 0.66, "core": 0.88, "oedema": 0.76,
         "diffuse": 0.80, "spot": 0.72, "benign": 0.95,
     },
     "FLAIR": {
         "white": 0.40, "grey": 0.52, "csf": 0.08, "vessel": 0.08, "gland": 0.52, "dura": 0.25,
         "cortical": 0.04, "marrow": 0.38, "fat": 0.66, "skin": 0.40, "muscle": 0.28, "air": 0.02,
-        "vitreous": 0.08, "mucosa": 0.70, "solid": 0.72, "core": 0.46, "oedema": 0.88,
+        "vitreous": 0.08, "mucosa": 0.70, "solid": 0.78, "core": 0.46, "oedema": 0.88,
         "diffuse": 0.84, "spot": 0.82, "benign": 0.09,
     },
 }  # fmt: skip
@@ -391,8 +392,8 @@ def _paint_rim(rng: Generator, cut: Cut, signal: dict[str, float]) -> Floats:
     muscle = np.float32(signal["muscle"]) * (1 + 0.12 * streaks)
     image = _blend(muscle, signal["fat"] * 0.8, fibres * np.float32(rng.uniform(0.2, 0.8)))
     image = _blend(image, signal["fat"] * 0.9, cut.fat)
-    image = _blend(image, signal["cortical"], _ramp(cut.bone, 0.25, 0.5))
-    image = _blend(image, signal["marrow"], _ramp(cut.bone, 0.6, 0.8))
+    image = _blend(image, signal["cortical"], 0.7 * _ramp(cut.bone, 0.3, 0.5))
+    image = _blend(image, signal["marrow"], _ramp(cut.bone, 0.5, 0.7))
     layer = np.float32(rng.uniform(3.0, 6.0)) * (1 + 0.25 * _field(rng, size, 5))
     fat = signal["fat"] * (1 + 0.06 * _field(rng, size, 30))
     image = _blend(image, fat, _ramp(layer - cut.inward, -0.6, 0.6))
@@ -458,7 +459,7 @@ def _paint_spots(
 ) -> Floats:
     """What healthy heads have too: white-matter spots, caps at the ventricles, a benign cyst."""
     size = image.shape[0]
-    age = float(rng.beta(1.2, 2.0))
+    age = float(rng.beta(1.1, 2.6))
     threshold = 3.2 - 1.9 * age
     spots = _ramp(_field(rng, size, int(rng.integers(16, 44))), threshold, threshold + 0.5)
     deep = _ramp(white, 0.6, 0.95) * _ramp(-cut.outward, 8, 16)
@@ -493,7 +494,7 @@ def _paint_tumour(
     """The tumour, its core and its oedema over `image`."""
     size = image.shape[0]
     grain = 1 + np.float32(rng.uniform(0.03, 0.14)) * _field(rng, size, int(rng.integers(24, 60)))
-    strength = np.float32(0.35 + 0.65 * rng.beta(2.0, 1.2))
+    strength = np.float32(0.4 + 0.6 * rng.beta(2.2, 1.0))
     depth = tumour.depth
     halo = float(rng.uniform(2, 16)) * (tumour.kind == "ring" or rng.random() < 0.3)
     if tumour.kind in ("ring", "meningioma") and halo:
@@ -584,11 +585,15 @@ def head(
 
     What isn't named is drawn by chance. `zoom` widens the field of view. A healthy twin has the
     same anatomy, slice, contrast and noise, with the tumour and its mass effect left out.
+
+    Errors: `ManifestError` for a label, kind, plane or contrast that doesn't exist.
     """
     rng = _stream(seed, 0)
     drawn = [_pick(rng, table) for table in (KINDS, PLANES, CONTRASTS)]
-    named = zip((kind, plane, contrast), drawn, strict=True)
-    kind, plane, contrast = (given or chance for given, chance in named)
+    kind, plane, contrast = (
+        given or chance for given, chance in zip((kind, plane, contrast), drawn, strict=True)
+    )
+    _check(label, kind, plane, contrast)
     view = _view(rng, kind, plane, size_px, zoom)
     model = anatomy()
     cut = _cut(_stream(seed, 1), view, model)
@@ -602,6 +607,13 @@ def head(
     regions[mask] = BRAIN
     facts = (label, kind, plane, contrast, view.slice_mm, view.spacing_mm, tuple(seed))
     return Head(pixels, mask, regions.astype(np.uint8), *facts)
+
+
+def _check(label: str, kind: str, plane: str, contrast: str) -> None:
+    allowed = ((TUMOUR, HEALTHY), KINDS, PLANES, CONTRASTS)
+    for value, names in zip((label, kind, plane, contrast), allowed, strict=True):
+        if value not in names:
+            raise ManifestError(f"no generated head is {value!r}: expected {', '.join(names)}")
 
 
 def _signal(

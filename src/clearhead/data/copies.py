@@ -53,7 +53,7 @@ NEIGHBOURS = 32
 PROBES = 8
 """Cells of the index visited per query."""
 
-BLOCK = 2048
+BLOCK = 1024
 """Pictures or pairs worked on at a time: what bounds the memory."""
 
 TURNS = 8
@@ -95,7 +95,7 @@ def local_contrast(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     contrast = (values - mean) / (spread + np.float32(FLOOR))
     contrast -= contrast.mean(axis=(1, 2), keepdims=True)
     length = np.sqrt(np.square(contrast).sum(axis=(1, 2), keepdims=True))
-    unit: NDArray[np.float32] = contrast / np.maximum(length, 1e-3)
+    unit: NDArray[np.float32] = contrast / np.maximum(length, 1e-1)
     return unit
 
 
@@ -252,43 +252,47 @@ def _described(
     return descriptors, carriers
 
 
-def _confirmed(album: _Album, pairs: _Pairs, threshold: float) -> _Pairs:
-    """The pairs whose local contrast correlates by the threshold or more."""
-    keep = np.zeros(len(pairs), dtype=np.bool_)
-    for start in range(0, len(pairs), BLOCK):
-        part = slice(start, start + BLOCK)
-        keep[part] = _correlations(album, pairs.take(np.arange(len(pairs))[part])) >= threshold
-    return pairs.take(keep)
-
-
 def _correlations(album: _Album, pairs: _Pairs) -> NDArray[np.float32]:
-    # Copies come in groups: a block of pairs holds far fewer pictures than pairs.
-    pictures, places = np.unique(np.stack([pairs.first, pairs.second]), return_inverse=True)
-    contrast = album.contrast(pictures)
-    first, second = places.reshape(2, -1)
-    correlations = np.empty(len(pairs), dtype=np.float32)
-    for turn in range(TURNS):
-        rows = np.flatnonzero(pairs.turn == turn)
-        product = turned(contrast[first[rows]], turn) * contrast[second[rows]]
-        correlations[rows] = product.sum(axis=(1, 2))
-    return correlations
+    """Normalised correlation of local contrast of each pair in its turn, (n,)."""
+    scores = np.empty(len(pairs), dtype=np.float32)
+    for part, first, second in _compared(album, pairs.first, pairs.second):
+        for turn in range(TURNS):
+            rows = np.flatnonzero(pairs.turn[part] == turn)
+            scores[part][rows] = _agreement(first[rows], second[rows], turn)
+    return scores
 
 
 def _best_turns(
-    album: _Album, target: int, members: NDArray[np.int64]
+    album: _Album, members: NDArray[np.int64], targets: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """How well each member, in its best turn, agrees with the target: scores and turns, (n,)."""
-    goal = album.contrast(np.array([target]))[0]
-    # To turn the one target back is cheaper than to turn every member.
-    goals = np.stack([turned(goal, UNDONE[turn]) for turn in range(TURNS)]).reshape(TURNS, -1)
-    scores = np.empty((len(members), TURNS), dtype=np.float32)
-    for start in range(0, len(members), BLOCK):
-        contrast = album.contrast(members[start : start + BLOCK])
-        scores[start : start + BLOCK] = contrast.reshape(len(contrast), -1) @ goals.T
-    best = scores.max(axis=1)
+    """How well each member, in its best turn, agrees with its target: scores and turns, (n,)."""
+    scores = np.empty((TURNS, len(members)), dtype=np.float32)
+    for part, member, target in _compared(album, members, targets):
+        for turn in range(TURNS):
+            scores[turn, part] = _agreement(member, target, turn)
+    best = scores.max(axis=0)
     # Of equals within rounding, the lowest: a symmetric picture counts as not turned.
-    turns = np.argmax(scores >= best[:, None] - 1e-4, axis=1)
-    return best, turns.astype(np.int8)
+    return best, np.argmax(scores >= best - 1e-4, axis=0).astype(np.int8)
+
+
+def _compared(
+    album: _Album, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
+    """The local contrast of both sides of many pairs, block by block."""
+    for start in range(0, len(first), BLOCK):
+        part = slice(start, start + BLOCK)
+        # Copies come in groups: a block of pairs holds far fewer pictures than pairs.
+        pictures, places = np.unique(np.stack([first[part], second[part]]), return_inverse=True)
+        contrast = album.contrast(pictures)
+        left, right = places.reshape(2, -1)
+        yield part, contrast[left], contrast[right]
+
+
+def _agreement(
+    first: NDArray[np.float32], second: NDArray[np.float32], turn: int
+) -> NDArray[np.float32]:
+    agreement: NDArray[np.float32] = np.einsum("nij,nij->n", turned(first, turn), second)
+    return agreement
 
 
 # --- Groups ---------------------------------------------------------------------------------
@@ -300,42 +304,38 @@ def _settled(album: _Album, pairs: _Pairs, threshold: float) -> NDArray[np.int64
     The centre of a chain is its picture with most copies. Members that agree with it by
     `DRIFT` or more stay with it; the others form chains of their own, and so on.
     """
-    centres = np.arange(len(album), dtype=np.int64)
-    degree = np.bincount(np.concatenate([pairs.first, pairs.second]), minlength=len(album))
-    chains = _chains(centres, pairs)
-    while chains:
-        members = chains.pop()
-        centre = int(members[np.argmax(degree[members])])
-        scores, _ = _best_turns(album, centre, members)
-        near = (scores >= min(DRIFT, threshold)) | (members == centre)
-        centres[members[near]] = centre
-        if not near.all():
-            chains += _chains(members[~near], pairs)
+    settled = np.arange(len(album), dtype=np.int64)
+    while len(pairs):
+        centre = _centres(len(album), pairs)
+        members = np.unique(np.concatenate([pairs.first, pairs.second]))
+        scores, _ = _best_turns(album, members, centre[members])
+        near = (scores >= min(DRIFT, threshold)) | (centre[members] == members)
+        settled[members[near]] = centre[members[near]]
+        away = np.zeros(len(album), dtype=np.bool_)
+        away[members[~near]] = True
+        pairs = pairs.take(away[pairs.first] & away[pairs.second])
+    return settled
+
+
+def _centres(count: int, pairs: _Pairs) -> NDArray[np.int64]:
+    """For each picture, the one of its chain that has most copies; of equals the first, (n,)."""
+    chain = _components(count, pairs.first, pairs.second)
+    degree = np.bincount(np.concatenate([pairs.first, pairs.second]), minlength=count)
+    order = np.lexsort((-degree, chain))
+    _, place, inverse = np.unique(chain[order], return_index=True, return_inverse=True)
+    centres = np.empty(count, dtype=np.int64)
+    centres[order] = order[place[inverse]]
     return centres
 
 
 def _turns(album: _Album, centres: NDArray[np.int64]) -> NDArray[np.int8]:
     """The turn that maps each picture onto the first of its group, (n,)."""
+    _, first, inverse = np.unique(centres, return_index=True, return_inverse=True)
+    target = first[inverse]
+    members = np.flatnonzero(target != np.arange(len(album)))
     turns = np.zeros(len(album), dtype=np.int8)
-    for members in _members(centres):
-        if len(members) > 1:
-            turns[members] = _best_turns(album, int(members[0]), members)[1]
+    turns[members] = _best_turns(album, members, target[members])[1]
     return turns
-
-
-def _members(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Positions of each label, sorted, one array a label."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-
-
-def _chains(members: NDArray[np.int64], pairs: _Pairs) -> list[NDArray[np.int64]]:
-    """Connected components of two or more among the members (sorted), each sorted."""
-    inside = np.isin(pairs.first, members) & np.isin(pairs.second, members)
-    first = np.searchsorted(members, pairs.first[inside])
-    second = np.searchsorted(members, pairs.second[inside])
-    parts = _members(_components(len(members), first, second))
-    return [members[part] for part in parts if len(part) > 1]
 
 
 def _components(
@@ -379,7 +379,7 @@ def find_copies(
     Errors: `ManifestError` where the shapes differ or the threshold isn't in (0, 1].
     """
     _check(manifest, thumbnails, threshold)
-    order = np.argsort(manifest.column("source").astype(str), kind="stable")
+    order = np.argsort(manifest.column("source"), kind="stable")
     rows = manifest.take(order)
     picture, first = _pictures(rows)
     centres = np.arange(len(first), dtype=np.int64)
@@ -419,7 +419,8 @@ def _search(album: _Album, threshold: float, progress: Progress) -> _Found:
         return _Found(centres, turns, 0)
     clear = _Album(album.thumbnails, album.rows[places])
     candidates = _candidates(descriptors[places], threshold - SLACK, progress)
-    settled = _settled(clear, _confirmed(clear, candidates, threshold), threshold)
+    copied = candidates.take(_correlations(clear, candidates) >= threshold)
+    settled = _settled(clear, copied, threshold)
     centres[places] = places[settled]
     turns[places] = _turns(clear, settled)
     return _Found(centres, turns, len(candidates))
@@ -443,11 +444,13 @@ def _pictures(rows: Manifest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
     Rows of identical pixels show one picture; a row that could not be read is one of its own.
     """
-    hashes, errors = rows.column("pixel_hash"), rows.column("error")
-    known = [value if bad is None else None for value, bad in zip(hashes, errors, strict=True)]
-    keys = np.array([value or f"row {row}" for row, value in enumerate(known)], dtype=object)
-    _, picture = np.unique(keys.astype(str), return_inverse=True)
-    picture = _numbered(picture)
+    number: dict[str, int] = {}
+    hashes = zip(rows.column("pixel_hash"), rows.column("error"), strict=True)
+    keys = (
+        pixels if pixels and error is None else f"row {row}"
+        for row, (pixels, error) in enumerate(hashes)
+    )
+    picture = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
     return picture, np.unique(picture, return_index=True)[1].astype(np.int64)
 
 
@@ -535,9 +538,9 @@ def copy_groups(manifest: Manifest) -> Iterator[CopyGroup]:
     """
     copy = _searched(manifest)
     source, label, turn = (manifest.column(name) for name in ("source", "label", "turn"))
-    order = np.argsort(source.astype(str), kind="stable")
-    for places in _members(copy[order]) if len(copy) else []:
-        members = order[places]
+    order = np.argsort(source, kind="stable")
+    by_copy = order[np.argsort(copy[order], kind="stable")]
+    for members in np.split(by_copy, np.flatnonzero(np.diff(copy[by_copy])) + 1):
         if len(members) > 1:
             yield CopyGroup(
                 int(copy[members[0]]),

@@ -81,7 +81,7 @@ def split(
         (manifest.column("error") == None)  # noqa: E711  elementwise on objects
         & (manifest.column("label") != None)  # noqa: E711
     )
-    order = np.argsort(manifest.column("source")[usable].astype(str), kind="stable")
+    order = np.argsort(manifest.column("source")[usable], kind="stable")
     rows = usable[order]
     drawn = manifest.take(rows)
     draw = _by_group if protocol == "group" else _at_random
@@ -252,6 +252,7 @@ def _dealt(
         if len(order) - place <= np.count_nonzero(empty):
             due = np.where(empty, due - due.min() + 1.0, 0.0)
         chances = np.cumsum(np.maximum(due, 0.0))
-        parts[group] = np.searchsorted(chances, lot[group] * chances[-1], side="right")
+        part = int(np.searchsorted(chances, lot[group] * chances[-1], side="right"))
+        parts[group] = min(part, len(shares) - 1)
         held[parts[group]] += size[group]
     return parts

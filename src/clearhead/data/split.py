@@ -19,6 +19,15 @@ MOST_FOLDS = 127
 
 
 @dataclass(frozen=True)
+class _Parts:
+    """What is drawn at once: a name, each part's share of the files, its fewest groups a class."""
+
+    name: str
+    shares: tuple[float, ...]
+    least: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class _Plan:
     """The arguments of `split`, checked."""
 
@@ -48,11 +57,19 @@ class _Plan:
             )
 
     @property
-    def held(self) -> tuple[float, ...]:
-        """Shares of the first draw: the test and the rest, or every fold."""
-        if self.folds is not None:
-            return (1 / self.folds,) * self.folds
-        return (self.test, 1 - self.test)
+    def outer(self) -> _Parts:
+        """The first draw: the test and the rest, or every fold."""
+        rest = 2 if self.validation else 1  # what is left must still fill train and validation
+        if self.folds is None:
+            return _Parts("test", (self.test, 1 - self.test), (int(self.test > 0), rest))
+        least = rest if self.folds == 2 else 1
+        return _Parts("folds", (1 / self.folds,) * self.folds, (least,) * self.folds)
+
+    @property
+    def inner(self) -> _Parts:
+        """The second draw, from what the first left: validation and train."""
+        shares = (self.validation, 1 - self.validation)
+        return _Parts("validation", shares, (int(self.validation > 0), 1))
 
 
 def split(
@@ -81,13 +98,17 @@ def split(
         (manifest.column("error") == None)  # noqa: E711  elementwise on objects
         & (manifest.column("label") != None)  # noqa: E711
     )
+    if not len(usable):
+        raise ManifestError(
+            "the manifest has no row that can be read and has a label: there is nothing to split"
+        )
     order = np.argsort(manifest.column("source")[usable], kind="stable")
     rows = usable[order]
     drawn = manifest.take(rows)
     draw = _by_group if protocol == "group" else _at_random
-    held = draw(drawn, plan.held, seed, "folds" if folds else "test")
+    held = draw(drawn, plan.outer, seed)
     rest = np.flatnonzero(held != fold)
-    inner = draw(drawn.take(rest), (validation, 1 - validation), seed, "validation")
+    inner = draw(drawn.take(rest), plan.inner, seed)
     part = np.full(len(rows), "test", dtype=object)
     part[rest] = np.where(inner == 0, "validation", "train")
     return _filled(manifest, rows, part, held if folds else None).with_notes(
@@ -132,28 +153,25 @@ def copies_across(manifest: Manifest, part: str = "test", of: str = "train") -> 
 # --- The report's draw ----------------------------------------------------------------------
 
 
-def _at_random(
-    rows: Manifest, shares: tuple[float, ...], seed: int, purpose: str
-) -> NDArray[np.int64]:
+def _at_random(rows: Manifest, parts: _Parts, seed: int) -> NDArray[np.int64]:
     """Part of each row, (N,), drawn file by file as scikit-learn does; rows are in source order."""
     from sklearn.model_selection import KFold, train_test_split
 
-    parts = np.full(len(rows), len(shares) - 1, dtype=np.int64)
-    if shares[0] == 0:
-        return parts
-    if len(rows) < len(shares):
+    if len(rows) < sum(parts.least):
         raise ManifestError(
-            f"{len(rows)} labelled files can't fill {len(shares)} parts: add pictures, or ask for "
-            "fewer parts"
+            f"{len(rows)} labelled files can't fill {sum(parts.least)} parts: add pictures, or ask "
+            "for fewer parts"
         )
-    if len(shares) == 2 and purpose != "folds":
-        _, first = train_test_split(np.arange(len(rows)), test_size=shares[0], random_state=seed)
-        parts[first] = 0
-        return parts
-    folds = KFold(len(shares), shuffle=True, random_state=seed).split(parts)
-    for number, (_, fold) in enumerate(folds):
-        parts[fold] = number
-    return parts
+    drawn = np.full(len(rows), len(parts.shares) - 1, dtype=np.int64)
+    if parts.name == "folds":
+        folds = KFold(len(parts.shares), shuffle=True, random_state=seed).split(drawn)
+        for number, (_, fold) in enumerate(folds):
+            drawn[fold] = number
+    elif parts.shares[0] > 0:
+        places = np.arange(len(rows))
+        _, first = train_test_split(places, test_size=parts.shares[0], random_state=seed)
+        drawn[first] = 0
+    return drawn
 
 
 # --- The draw by groups ---------------------------------------------------------------------
@@ -168,10 +186,11 @@ class _Groups:
     rank: NDArray[np.float64]
     lot: NDArray[np.float64]
 
+    def of(self, chosen: NDArray[np.int64]) -> _Groups:
+        return _Groups(self.size[chosen], self.label[chosen], self.rank[chosen], self.lot[chosen])
 
-def _by_group(
-    rows: Manifest, shares: tuple[float, ...], seed: int, purpose: str
-) -> NDArray[np.int64]:
+
+def _by_group(rows: Manifest, parts: _Parts, seed: int) -> NDArray[np.int64]:
     """Part of each row, (N,), drawn by whole groups, class by class."""
     if rows.table.column("group").null_count:
         raise ManifestError(
@@ -179,16 +198,14 @@ def _by_group(
             "`clearhead copies` on it first, or take --protocol report"
         )
     _, member = np.unique(rows.column("group"), return_inverse=True)
-    groups = _groups(rows, member, f"{seed} {purpose}")
-    parts = np.zeros(len(groups.size), dtype=np.int64)
+    groups = _groups(rows, member, f"{seed} {parts.name}")
+    drawn = np.zeros(len(groups.size), dtype=np.int64)
     for label, name in enumerate(rows.classes):
         chosen = np.flatnonzero(groups.label == label)
         if len(chosen):
-            _enough(len(chosen), shares, name)
-            parts[chosen] = _dealt(
-                groups.size[chosen], groups.rank[chosen], groups.lot[chosen], shares
-            )
-    return parts[member]
+            _check_enough(len(chosen), parts, name)
+            drawn[chosen] = _dealt(groups.of(chosen), parts)
+    return drawn[member]
 
 
 def _groups(rows: Manifest, member: NDArray[np.int64], salt: str) -> _Groups:
@@ -219,21 +236,15 @@ def _lots(keys: list[str], salt: str) -> NDArray[np.float64]:
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _enough(count: int, shares: tuple[float, ...], name: str) -> None:
-    wanted = sum(share > 0 for share in shares)
-    if count < wanted:
+def _check_enough(count: int, parts: _Parts, name: str) -> None:
+    if count < sum(parts.least):
         raise ManifestError(
-            f"class {name!r} has {count} groups of copies and patients to fill {wanted} parts: add "
-            "pictures of it, or ask for fewer parts"
+            f"class {name!r} has {count} group(s) of copies and patients, and {sum(parts.least)} "
+            "at least are needed to be in every part: add pictures of it, or ask for fewer parts"
         )
 
 
-def _dealt(
-    size: NDArray[np.int64],
-    rank: NDArray[np.float64],
-    lot: NDArray[np.float64],
-    shares: tuple[float, ...],
-) -> NDArray[np.int64]:
+def _dealt(groups: _Groups, parts: _Parts) -> NDArray[np.int64]:
     """Part of each group of one class, (G,): the large first, each drawn by what parts are due.
 
     A part is due its share of the files dealt so far, this group included, less those it holds.
@@ -241,18 +252,26 @@ def _dealt(
     waits while groups of the next sizes go to the others. So the parts come out even in files and,
     as far as sizes allow, in groups.
     """
-    share = np.diff(np.rint(np.cumsum((0.0, *shares)) * size.sum())) / size.sum()
-    held = np.zeros(len(shares), dtype=np.int64)
-    parts = np.zeros(len(size), dtype=np.int64)
-    order = np.lexsort((rank, -size))
-    dealt = np.cumsum(size[order])
+    total = int(groups.size.sum())
+    share = np.diff(np.rint(np.cumsum((0.0, *parts.shares)) * total)) / total
+    files = np.zeros(len(share), dtype=np.int64)
+    wanting = np.array(parts.least)
+    drawn = np.zeros(len(groups.size), dtype=np.int64)
+    order = np.lexsort((groups.rank, -groups.size))
+    dealt = np.cumsum(groups.size[order])
     for place, group in enumerate(order.tolist()):
-        due = share * dealt[place] - held
-        empty = (held == 0) & (np.array(shares) > 0)
-        if len(order) - place <= np.count_nonzero(empty):
-            due = np.where(empty, due - due.min() + 1.0, 0.0)
-        chances = np.cumsum(np.maximum(due, 0.0))
-        part = int(np.searchsorted(chances, lot[group] * chances[-1], side="right"))
-        parts[group] = min(part, len(shares) - 1)
-        held[parts[group]] += size[group]
-    return parts
+        due = np.maximum(share * dealt[place] - files, 0.0)
+        if len(order) - place <= wanting.sum():
+            due = (wanting > 0) * (due + 1.0)  # the last groups go where there are too few
+        part = _part(due, float(groups.lot[group]))
+        drawn[group] = part
+        files[part] += groups.size[group]
+        wanting[part] = max(wanting[part] - 1, 0)
+    return drawn
+
+
+def _part(due: NDArray[np.float64], lot: float) -> int:
+    """The part on which `lot`, even in [0, 1), falls where chances are as `due`."""
+    chances = np.cumsum(due)
+    part = int(np.searchsorted(chances, lot * chances[-1], side="right"))
+    return min(part, len(due) - 1)

@@ -357,6 +357,9 @@ def test_a_change_of_time_alone_is_read_again(tmp_path: Path) -> None:
     index(tmp_path / "in", out)
     os.utime(path, ns=(1, 1))
     assert index(tmp_path / "in", out).notes["index"]["reused"] == 0
+    picture(path, 30, 40)  # other bytes at the same time
+    os.utime(path, ns=(1, 1))
+    assert index(tmp_path / "in", out).notes["index"]["reused"] == 0
     assert index(tmp_path / "in", out).notes["index"]["reused"] == 1
 
 
@@ -591,8 +594,10 @@ def test_metadata_that_disagrees(tmp_path: Path) -> None:
     assert patients["deep/Brain Tumor/2.jpg"] == "s2"
     assert patients["deep/Healthy/5.jpg"] is None
     assert "metadata.csv" not in labels(manifest)
-    with pytest.raises(ManifestError, match="no metadata has the patient column 'who'"):
+    with pytest.raises(ManifestError, match=r"metadata.csv has no column 'who'; it has .*scanner"):
         index(tmp_path, patient_column="who")
+    with pytest.raises(ManifestError, match="no metadata has the patient column 'who'"):
+        index(tmp_path / "deep", patient_column="who")
 
 
 def test_metadata_given_or_beside(tmp_path: Path) -> None:

@@ -20,7 +20,14 @@ from clearhead.data.facts import Page, Row
 from clearhead.data.listing import Entry, Listing, list_folder, list_table
 from clearhead.data.manifest import SCHEMA, save_manifest, thumbnails_path
 from clearhead.data.masks import Masks, find_masks, join_masks
-from clearhead.data.metadata import Record, join_metadata, patients_of, some
+from clearhead.data.metadata import (
+    Metadata,
+    Record,
+    join_metadata,
+    patients_of,
+    read_metadata,
+    some,
+)
 from clearhead.data.read import COLOURS, shown
 from clearhead.data.thumbnail import SIDE
 from clearhead.data.workers import read_all
@@ -65,6 +72,8 @@ def index(
     _check_settings(colour, workers, out)
     found = find_masks(root, masks)
     metadata = Path(metadata) if metadata else _metadata_beside(root, table)
+    from_metadata = patient_column if table is None else None
+    facts = read_metadata(metadata, from_metadata)  # before the long work: it may be unfit
     if table is None:
         listing = list_folder(root, _besides(out, metadata, found))
     else:
@@ -73,7 +82,7 @@ def index(
     with _thumbnail_file(out) as keep_thumbnail:
         rows, reused = _gather(listing, earlier, colour, workers, keep_thumbnail, progress)
         manifest = _manifest(root, rows, listing, reused, colour)
-        manifest = _with_metadata(manifest, metadata, patient_column if table is None else None)
+        manifest = _with_metadata(manifest, facts, from_metadata)
         manifest = _with_masks(manifest, found, progress)
     if out is not None:
         save_manifest(manifest, out)
@@ -269,14 +278,14 @@ def _records(manifest: Manifest) -> list[Record]:
     return records
 
 
-def _with_metadata(manifest: Manifest, path: Path | None, patient: str | None) -> Manifest:
+def _with_metadata(manifest: Manifest, facts: Metadata | None, patient: str | None) -> Manifest:
     """The manifest with a note on its metadata, and the patients where a column has them."""
-    if path is None and patient is None:
+    if facts is None:
         return manifest
-    joined = None if path is None else join_metadata(path, _records(manifest))
+    joined = join_metadata(facts, _records(manifest))
     if patient is not None:
         manifest = manifest.with_columns(patient=patients_of(joined, patient, len(manifest)))
-    return manifest if joined is None else manifest.with_notes(metadata=joined.note)
+    return manifest.with_notes(metadata=joined.note)
 
 
 def _with_masks(manifest: Manifest, masks: Masks | None, progress: Progress) -> Manifest:

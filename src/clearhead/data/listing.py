@@ -85,7 +85,7 @@ def _labelled(
         for path in paths:
             source = path.relative_to(folder).as_posix()
             if labels[parts] is None and not is_picture(path):
-                left_out.append(_storable(source))
+                left_out.append(storable(source))
             else:
                 entries.append(_entry(source, path, labels[parts]))
     return Listing(entries, left_out, _not_entered(folder))
@@ -99,7 +99,7 @@ def _not_entered(folder: Path) -> list[str]:
         names[:] = [name for name in names if not (name.startswith(".") or name in LITTER)]
         links += [path for name in names if (path := Path(place, name)).is_symlink()]
     passed = links + [Path(name) for name in denied]
-    return sorted(_storable(path.relative_to(folder).as_posix()) for path in passed)
+    return sorted(storable(path.relative_to(folder).as_posix()) for path in passed)
 
 
 def class_depth(places: Iterable[Parts]) -> int:
@@ -174,14 +174,14 @@ def _is_below(path: Path, besides: Collection[Path]) -> bool:
 
 
 def _entry(source: str, path: Path, label: str | None) -> Entry:
-    stored = _storable(source)
-    label = None if label is None else _storable(label)
+    stored = storable(source)
+    label = None if label is None else storable(label)
     if stored != source:
         return Entry(stored, path, label, error="the file name is not UTF-8: rename it")
     return Entry(source, path, label)
 
 
-def _storable(name: str) -> str:
+def storable(name: str) -> str:
     """`name` as text that a table can hold: bytes that are no UTF-8 are spelled out."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
@@ -227,7 +227,7 @@ def source_of(folder: Path, path: Path) -> str:
     """How a manifest of `folder` names `path`: relative where it lies inside, else absolute."""
     place = Path(os.path.normpath(path.absolute()))
     root = Path(os.path.normpath(folder.absolute()))
-    return (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+    return storable((place.relative_to(root) if place.is_relative_to(root) else place).as_posix())
 
 
 def _check_same(table: Path, first: Entry, again: Entry) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clearhead.data.csvfile import has_columns, read_csv
-from clearhead.data.listing import SUFFIXES, source_of
+from clearhead.data.listing import SUFFIXES, source_of, storable
 from clearhead.data.metadata import Names, Record, some
 from clearhead.data.read import picture_size, shown
 from clearhead.errors import ManifestError, ReadError
@@ -78,7 +78,7 @@ def _beside(folder: Path) -> Path | None:
 def _in_folder(folder: Path) -> Iterable[tuple[str, Path]]:
     for path in walk(folder):
         if path.suffix.lower() in SUFFIXES:
-            yield path.relative_to(folder).as_posix(), path
+            yield storable(path.relative_to(folder).as_posix()), path
 
 
 def _in_table(table: Path) -> Iterable[tuple[str, Path]]:

@@ -62,18 +62,37 @@ class Joined:
     note: dict[str, Any]
 
 
-def join_metadata(path: Path, records: Sequence[Record]) -> Joined:
+@dataclass(frozen=True)
+class Metadata:
+    """A table of metadata before it is matched with the files."""
+
+    name: str
+    rows: list[dict[str, str]]
+
+
+def read_metadata(path: Path | None, patient_column: str | None) -> Metadata | None:
+    """The table at `path`, if any. Errors: `ManifestError` where it lacks a column needed."""
+    if path is not None:
+        needed = ["image", *([patient_column] if patient_column else [])]
+        return Metadata(path.name, read_csv(path, *needed))
+    if patient_column is not None:
+        raise ManifestError(
+            f"no metadata has the patient column {patient_column!r}: give a table that has it"
+        )
+    return None
+
+
+def join_metadata(metadata: Metadata, records: Sequence[Record]) -> Joined:
     """Match the table's column `image` with the files, and note every disagreement.
 
     Compared where the table has the column: `class` (its names are learnt: each stands for the
     label that most of its files have), `format`, `mode`, `shape`. Unreadable files count for
     `class` alone.
-    Errors: `ManifestError` where the table has no column `image`.
     """
-    table = read_csv(path, "image")
+    table = metadata.rows
     rows, astray, ambiguous = _match(table, records)
     note: dict[str, Any] = {
-        "file": path.name,
+        "file": metadata.name,
         "rows": len(table),
         "matched": len(rows),
         "rows_without_file": some(astray),
@@ -199,14 +218,7 @@ COMPARED: dict[str, Callable[[Record, str], str]] = {
 """Columns that are compared with the files, and how the file's own value is written."""
 
 
-def patients_of(joined: Joined | None, column: str, count: int) -> list[str | None]:
-    """The patient of each of `count` rows, from a column of the metadata.
-
-    Errors: `ManifestError` where there is no such column.
-    """
-    rows = {} if joined is None else joined.rows
-    if not any(column in row for row in rows.values()):
-        raise ManifestError(
-            f"no metadata has the patient column {column!r}: give a table that has it, with --table"
-        )
-    return [rows[place].get(column) or None if place in rows else None for place in range(count)]
+def patients_of(joined: Joined, column: str, count: int) -> list[str | None]:
+    """The patient of each of `count` rows, from a column of the metadata."""
+    rows = joined.rows
+    return [rows[place][column] or None if place in rows else None for place in range(count)]

@@ -158,12 +158,8 @@ def read_pages(
         return
     # A name that looks like a page's gets its own suffix, so that `locate` finds the file again.
     plain = count == 1 and not PAGE.fullmatch(source)
-    for page in range(1, count + 1):
-        name = source if plain else f"{source}#page={page}"
-        try:
-            yield name, _decode(file, page, name, colour)
-        except ReadError as reason:
-            yield name, reason
+    names = [source] if plain else [f"{source}#page={page}" for page in range(1, count + 1)]
+    yield from _decode_pages(file, names, colour)
 
 
 def read_page(path: Path, *, source: str, colour: str = "agree") -> Scan | ReadError:
@@ -275,7 +271,14 @@ def _trouble(path: Path, error: OSError) -> str:
 
 @contextmanager
 def _opened(file: _File) -> Iterator[Image.Image]:
-    """The file opened by Pillow, its pixels not yet decoded; whatever it raises is a `ReadError`.
+    """The file opened by Pillow, its pixels not yet decoded. Errors: `ReadError`."""
+    with _guarded(file), Image.open(io.BytesIO(file.data), formats=[file.format]) as image:
+        yield image
+
+
+@contextmanager
+def _guarded(file: _File) -> Iterator[None]:
+    """Whatever Pillow raises inside is a `ReadError`, and what it warns of is passed over.
 
     Decoders meet hostile bytes: beside OSError they raise SyntaxError, struct.error, zlib.error,
     OverflowError, and more. Their messages may quote the file, so none is passed on.
@@ -283,8 +286,7 @@ def _opened(file: _File) -> Iterator[Image.Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(file.data), formats=[file.format]) as image:
-                yield image
+            yield
         except ReadError:
             raise
         except Image.DecompressionBombError:
@@ -310,11 +312,15 @@ def _too_large() -> str:
 
 def _count_pages(file: _File) -> int:
     """Pages of the file, 1 or more; refuses what moves."""
-    with _opened(file) as image:
-        if file.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
-            raise ReadError("animated: save the one frame that counts as PNG")
+    if file.format in ("JPEG", "BMP"):
         # Of a JPEG that carries further pictures (thumbnail, depth), the first is the picture.
-        return _count_frames(image) if file.format == "TIFF" else 1
+        return 1
+    with _opened(file) as image:
+        if file.format == "TIFF":
+            return _count_frames(image)
+        if getattr(image, "is_animated", False):
+            raise ReadError("animated: save the one frame that counts as PNG")
+        return 1
 
 
 def _count_frames(image: Image.Image) -> int:
@@ -330,18 +336,40 @@ def _count_frames(image: Image.Image) -> int:
 
 
 def _decode(file: _File, page: int, source: str, colour: str) -> Scan:
+    with _opened(file) as image:
+        return _decode_page(image, file, page, source, colour)
+
+
+def _decode_pages(
+    file: _File, names: list[str], colour: str
+) -> Iterator[tuple[str, Scan | ReadError]]:
+    """Name and scan, or reason, of every page, in their order."""
+    image: Image.Image | None = None
+    for page, name in enumerate(names, start=1):
+        try:
+            with _guarded(file):
+                # Opened once: the way to a page leads through all pages before it.
+                image = image or Image.open(io.BytesIO(file.data), formats=[file.format])
+                scan = _decode_page(image, file, page, name, colour)
+        except ReadError as reason:
+            image = None  # in an unknown state
+            yield name, reason
+        else:
+            yield name, scan
+
+
+def _decode_page(image: Image.Image, file: _File, page: int, source: str, colour: str) -> Scan:
     if colour not in COLOURS:
         raise ReadError(f"colour is {colour!r}: expected {' or '.join(COLOURS)}")
-    with _opened(file) as image:
-        if page > 1:
-            image.seek(page - 1)
-        mode = image.mode
-        bits = _bits(image, file.data)
-        _check(image, bits)
-        turn = _orientation(image)
-        depth = _depth(image.mode, bits)
-        image.load()
-        pixels = TURNS[turn](_grey(image, colour, depth))
+    if page > 1:
+        image.seek(page - 1)
+    mode = image.mode
+    bits = _bits(image, file.data)
+    _check(image, bits)
+    turn = _orientation(image)
+    depth = _depth(image.mode, bits)
+    image.load()
+    pixels = TURNS[turn](_grey(image, colour, depth))
     height, width = pixels.shape
     return Scan(
         pixels=np.ascontiguousarray(pixels),

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -52,11 +53,19 @@ def _read_in(
 ) -> Iterator[list[Page]]:
     waiting: deque[Future[list[list[Page]]]] = deque()
     for start in range(0, len(entries), CHUNK):
-        waiting.append(pool.submit(_rows_of_each, entries[start : start + CHUNK], colour))
+        waiting.append(_submit(pool, entries[start : start + CHUNK], colour))
         if len(waiting) >= AHEAD * workers:
             yield from waiting.popleft().result()
     while waiting:
         yield from waiting.popleft().result()
+
+
+def _submit(
+    pool: ProcessPoolExecutor, entries: Sequence[Entry], colour: str
+) -> Future[list[list[Page]]]:
+    with warnings.catch_warnings():  # Python 3.12 warns of any fork beside threads; see `_pool`
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return pool.submit(_rows_of_each, entries, colour)
 
 
 def _rows_of_each(entries: Sequence[Entry], colour: str) -> list[list[Page]]:

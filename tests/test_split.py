@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
+from clearhead.data.copies import copy_groups, copy_report, find_copies
+from clearhead.data.index import index
+from clearhead.data.manifest import load_thumbnails
 from clearhead.data.split import copies_across, split
 from clearhead.errors import ManifestError
 from clearhead.files import sha256
@@ -210,6 +213,9 @@ def test_copies_across_counts_files_as_a_loop_does() -> None:
     expected = sum(number in train for number in copy[part == "test"])
     assert copies_across(divided) == (expected, 1380)
     assert 0 < copies_across(divided, "validation", "test")[0] < 483
+    assert copies_across(split(_like_kaggle(), test=0)) == (0, 0)
+    with pytest.raises(ManifestError, match="no split is called 'dev'"):
+        copies_across(divided, "dev")
 
 
 def test_report_needs_no_search_for_copies() -> None:
@@ -290,3 +296,39 @@ def test_no_usable_rows_and_too_few_rows_are_errors() -> None:
 def test_groups_need_a_search_for_copies() -> None:
     with pytest.raises(ManifestError, match="not searched"):
         split(_rows(["tumour"] * 9 + ["healthy"] * 9, None))
+
+
+# --- The real images ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kaggle(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    out = tmp_path_factory.mktemp("kaggle") / "kaggle.parquet"
+    manifest = index(realdata / "kaggle4600", out)
+    return find_copies(manifest, load_thumbnails(out))
+
+
+@pytest.mark.realdata
+def test_copies_of_the_kaggle_folder(kaggle: Manifest) -> None:
+    """Other measurements of the same folder: 1400 to 1670 pictures, 83 files of the largest."""
+    report = copy_report(kaggle)
+    assert (report.files, report.unreadable) == (4600, 0)
+    assert 1440 <= report.distinct <= 1500
+    assert 1800 <= report.mirrored <= 2100
+    assert report.contradicting == 0
+    assert 75 <= report.largest <= 90
+    sources = {
+        tuple(Path(source).name for source in group.sources) for group in copy_groups(kaggle)
+    }
+    assert any({"Not Cancer  (1).png", "Not Cancer  (977).jpg"} <= set(names) for names in sources)
+
+
+@pytest.mark.realdata
+def test_splits_of_the_kaggle_folder(kaggle: Manifest) -> None:
+    plain = split(kaggle, protocol="report")
+    assert _sizes(plain) == {"train": 2737, "validation": 483, "test": 1380}
+    twins, tested = copies_across(plain)
+    assert 0.68 <= twins / tested <= 0.80  # about 75 % by another measurement
+    honest = split(kaggle)
+    assert _sizes(honest) == pytest.approx({"train": 2737, "validation": 483, "test": 1380}, abs=6)
+    assert copies_across(honest)[0] == 0

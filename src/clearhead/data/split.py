@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.errors import ManifestError
-from clearhead.types import Manifest
+from clearhead.types import SPLITS, Manifest
 
 PROTOCOLS = ("group", "report")
 """`group` keeps copies and patients on one side; `report` ignores them."""
@@ -140,14 +140,18 @@ def _filled(
 def copies_across(manifest: Manifest, part: str = "test", of: str = "train") -> tuple[int, int]:
     """How many files of one split have a copy in another, and how many files it has.
 
-    Errors: `ManifestError` where copies were not searched or one of the splits is empty.
+    Errors: `ManifestError` where copies were not searched or no split is called so.
     """
     if manifest.table.column("copy").null_count:
         raise ManifestError(
             "copies were not searched in this manifest: run `clearhead copies` on it first"
         )
-    copies = manifest.part(part).column("copy")
-    return int(np.isin(copies, manifest.part(of).column("copy")).sum()), len(copies)
+    for name in (part, of):
+        if name not in SPLITS:
+            raise ManifestError(f"no split is called {name!r}: expected {', '.join(SPLITS)}")
+    copy, place = manifest.column("copy"), manifest.column("split")
+    twins = np.isin(copy[place == part], copy[place == of])
+    return int(twins.sum()), len(twins)
 
 
 # --- The report's draw ----------------------------------------------------------------------

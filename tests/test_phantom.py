@@ -100,6 +100,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
         ({"n": 1}, "n is 1"),
         ({"seed": -1}, "seed is -1"),
         ({"size_px": 8}, "size_px is 8"),
+        ({"workers": 0}, "workers is 0"),
     ],
 )
 def test_impossible_arguments_are_one_line(

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 TUMOUR, HEALTHY = "Brain Tumor", "Healthy"
 """The two classes, named as in the Kaggle folder."""
 
-KINDS = {"ring": 0.36, "meningioma": 0.26, "pituitary": 0.12, "infiltrating": 0.26}
+KINDS = {"ring": 0.38, "meningioma": 0.28, "pituitary": 0.1, "infiltrating": 0.24}
 """Kinds of tumour and how often each is drawn."""
 
-PLANES = {"axial": 0.6, "coronal": 0.2, "sagittal": 0.2}
+PLANES = {"axial": 0.7, "coronal": 0.16, "sagittal": 0.14}
 """Planes of the slice and how often each is drawn."""
 
-CONTRASTS = {"T1": 0.12, "T1-CE": 0.42, "T2": 0.22, "FLAIR": 0.24}
+CONTRASTS = {"T1": 0.1, "T1-CE": 0.48, "T2": 0.2, "FLAIR": 0.22}
 """Contrasts and how often each is drawn; T1-CE is T1 with a contrast agent."""
 
 BACKGROUND, RIM, BRAIN = 0, 1, 2
@@ -153,7 +153,7 @@ class View:
 
 _AXES = {
     # normal, to the right of the picture, down the picture, centre, range of slices (mm)
-    "axial": ((0, 0, 1), (1, 0, 0), (0, -1, 0), (0, -18), (-36, 62)),
+    "axial": ((0, 0, 1), (1, 0, 0), (0, -1, 0), (0, -18), (-26, 62)),
     "coronal": ((0, 1, 0), (1, 0, 0), (0, 0, -1), (0, -6), (-78, 46)),
     "sagittal": ((1, 0, 0), (0, -1, 0), (0, 0, -1), (-12, -8), (-56, 56)),
 }
@@ -450,7 +450,7 @@ def _paint_vessels(
     size = image.shape[0]
     image = _blend(image, signal["vessel"], vessel * np.float32(rng.uniform(0.55, 1)))
     dots = _ramp(_field(rng, size, 60) + 0.4 * _field(rng, size, 20), 1.5, 2.1)
-    share = dots * _ramp(fluid, 0.15, 0.5) * np.float32(rng.uniform(0, 0.9))
+    share = dots * _ramp(fluid, 0.15, 0.5) * np.float32(rng.uniform(0, 0.7))
     return _blend(image, signal["vessel"], share)
 
 
@@ -466,7 +466,7 @@ def _paint_spots(
     image = _blend(image, signal["spot"], spots * deep * np.float32(0.85))
     caps = _ramp(cut.ventricle + 1.5 * _field(rng, size, 12), 6 * age + 0.5, 0) * deep
     image = _blend(image, signal["spot"], caps * np.float32(min(1, 1.3 * age)))
-    if rng.random() < 0.1:
+    if rng.random() < 0.08:
         row, column = _anywhere(rng, cut, 1.0, 25.0)
         cyst = _disc(rng, size, row, column, size * float(rng.uniform(0.012, 0.05)))
         image = _blend(image, signal["benign"], cyst * _ramp(-cut.outward, 0, 2))
@@ -526,7 +526,7 @@ def _camera(rng: Generator, image: Floats, inside: Floats) -> NDArray[np.uint8]:
     bias = np.exp(np.float32(rng.uniform(0.02, 0.16)) * _field(rng, size, 2))
     image = _resolution(rng, image * bias)
     image = _ghost(rng, image)
-    sigma = np.float32(np.exp(rng.uniform(np.log(0.008), np.log(0.065))))
+    sigma = np.float32(np.exp(rng.uniform(np.log(0.008), np.log(0.055))))
     noise = rng.standard_normal((2, size, size), np.float32) * sigma
     image = np.sqrt((image + noise[0]) ** 2 + noise[1] ** 2)
     if rng.random() < 0.45:  # a viewer or an archive that blackens the background
@@ -563,7 +563,7 @@ def _ghost(rng: Generator, image: Floats) -> Floats:
 def _window(rng: Generator, image: Floats) -> NDArray[np.uint8]:
     """Window, gamma and rounding to a byte; the window knows nothing of a tumour."""
     top, low = float(rng.uniform(0.75, 1.5)), float(rng.uniform(0.0, 0.05))
-    gamma = np.float32(np.exp(rng.normal(0, 0.2)))
+    gamma = np.float32(np.exp(rng.normal(0, 0.17)))
     shown = _ramp(image, low, top) ** gamma
     return np.asarray(shown * 255 + 0.5, np.uint8)
 

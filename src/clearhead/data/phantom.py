@@ -48,9 +48,10 @@ def phantom(
     with another `plant` or `strength` the heads stay the same and the marks change.
 
     Errors: `ManifestError` where `out` holds anything, or for an impossible `n`, `seed`,
-    `size_px`, `plant` or `strength`; nothing is left behind on failure.
+    `size_px`, `workers`, `plant` or `strength`; nothing is left behind on failure.
     """
     _check(n, seed, size_px)
+    workers = _workers(workers)
     check_plant(plant, strength)
     labels = _labels(n, seed)
     marks = _marks(labels, seed, plant, strength)
@@ -73,6 +74,12 @@ def _check(n: int, seed: int, size_px: int) -> None:
         raise ManifestError(f"size_px is {size_px}: expected 32 to 2048")
 
 
+def _workers(asked: int | None) -> int:
+    if asked is not None and asked < 1:
+        raise ManifestError(f"workers is {asked}: expected 1 or more")
+    return asked or os.cpu_count() or 1
+
+
 def _labels(n: int, seed: int) -> list[str]:
     """Half of each class in random order."""
     order = np.random.default_rng([seed, 0, 101]).permutation(n)
@@ -86,12 +93,11 @@ def _marks(labels: list[str], seed: int, plant: str | None, strength: float) -> 
     return [bool(mark) for mark in marked(labels, strength, rng)]
 
 
-def _ordered(draw: Callable[[int], Row], n: int, workers: int | None) -> Iterator[Row]:
+def _ordered(draw: Callable[[int], Row], n: int, workers: int) -> Iterator[Row]:
     """`draw(0)` … `draw(n - 1)` in order, a few at a time.
 
     Threads do: nearly all the time goes into numpy and zlib, which let others run meanwhile.
     """
-    workers = workers or len(os.sched_getaffinity(0))
     if workers == 1:
         yield from map(draw, range(n))
         return

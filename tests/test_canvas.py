@@ -22,7 +22,8 @@ def ball(
 ) -> NDArray[np.float32]:
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     inside = ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2 < 1
-    return (120 * inside).astype(np.float32)
+    pixels: NDArray[np.float32] = (120 * inside).astype(np.float32)
+    return pixels
 
 
 def test_stretch_is_pillows_nearest_resize_as_the_report_uses_it() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    # nouns
     "ClearheadError": "clearhead.errors",
     "Explanation": "clearhead.types",
     "Facts": "clearhead.types",
@@ -19,7 +20,32 @@ _HOMES = {
     "Manifest": "clearhead.types",
     "Prediction": "clearhead.types",
     "Recipe": "clearhead.types",
+    "Run": "clearhead.model.run",
     "Scan": "clearhead.types",
+    # stages, each a command of the same name
+    "demo": "clearhead.app.demo",
+    "download": "clearhead.data.download",
+    "evaluate": "clearhead.model.evaluate",
+    "explain": "clearhead.heat.explain",
+    "find_copies": "clearhead.data.copies",
+    "index": "clearhead.data.index",
+    "phantom": "clearhead.data.phantom",
+    "report": "clearhead.deliver.report",
+    "resume": "clearhead.model.train",
+    "split": "clearhead.data.split",
+    "train": "clearhead.model.train",
+    # what stages leave and take
+    "copies_across": "clearhead.data.split",
+    "copy_report": "clearhead.data.copies",
+    "display_scale": "clearhead.heat.scale",
+    "load_manifest": "clearhead.data.manifest",
+    "load_thumbnails": "clearhead.data.manifest",
+    "open_run": "clearhead.model.run",
+    "read": "clearhead.data.read",
+    "read_scans": "clearhead.data.read",
+    "save_explanations": "clearhead.deliver.gallery",
+    "save_manifest": "clearhead.data.manifest",
+    "triptych": "clearhead.deliver.overlay",
 }
 """Where each public name lives."""
 

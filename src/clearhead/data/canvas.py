@@ -148,7 +148,8 @@ def _windowed(pixels: NDArray[np.float32], low: float, high: float) -> NDArray[n
     if not high > low:
         return np.zeros(pixels.shape, np.uint8)
     share = np.clip((pixels - low) * (255.0 / (high - low)), 0, 255)
-    return np.rint(share).astype(np.uint8)
+    values: NDArray[np.uint8] = np.rint(share).astype(np.uint8)
+    return values
 
 
 def lift(heat: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray[np.float32]:

@@ -27,8 +27,8 @@ def save_explanations(
     """Save each explanation into the folder `out` as it comes, yielding its row of the table.
 
     Files per picture: `NAME.npz` (heat, logits, probabilities and what they mean),
-    `NAME.overlay.png` and `NAME.triptych.png`; at the end `explanations.csv` with one row per picture. `scale` is the
-    evidence shown in full colour, in the explanation's unit.
+    `NAME.overlay.png` and `NAME.triptych.png`; at the end `explanations.csv` with one row
+    per picture. `scale` is the evidence shown in full colour, in the explanation's unit.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows = []

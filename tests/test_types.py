@@ -36,6 +36,13 @@ def test_parts_hold_readable_labelled_rows() -> None:
         manifest.part("exam")
 
 
+def test_rows_are_taken_by_mask_or_place() -> None:
+    manifest = three_rows()
+    assert list(manifest.take(np.array([True, False, True])).column("source")) == ["1.png", "3.png"]
+    assert list(manifest.take([2, 0]).column("source")) == ["3.png", "1.png"]
+    assert len(manifest.take([])) == 0
+
+
 def test_columns_are_replaced_in_a_new_manifest() -> None:
     manifest = three_rows()
     changed = manifest.with_columns(split=["test", None, None], group=np.array([4, 4, 5]))

@@ -190,7 +190,7 @@ class Manifest:
         import numpy as np
 
         rows = np.asarray(rows)
-        positions = np.flatnonzero(rows) if rows.dtype == bool else rows
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         return dataclasses.replace(self, table=self.table.take(positions))
 
     def readable(self) -> Manifest:
@@ -246,8 +246,8 @@ class Recipe:
         "how a picture meets the square: crop to the head and keep its shape, or plain resize",
         choices=("canvas", "stretch"),
     )
-    size_px: int = setting(192, "side of the square the net sees, in pixels", minimum=32)
-    epochs: int = setting(20, "passes over the training pictures", minimum=1)
+    size_px: int = setting(160, "side of the square the net sees, in pixels", minimum=32)
+    epochs: int = setting(16, "passes over the training pictures", minimum=1)
     batch: int = setting(32, "pictures per step, over all processes", minimum=1)
     optimiser: str = setting("adamw", "optimiser", choices=("adam", "adamw"))
     learning_rate: float = setting(2e-3, "peak learning rate", minimum=0.0)

@@ -111,7 +111,7 @@ def download(out: Path, quiet: bool, as_json: bool) -> None:
 @click.option("--size-px", default=256, show_default=True, help="side of the pictures")
 @click.option("--plant", default=None, help="shortcut: corner, border, scale, text or skull")
 @click.option("--strength", default=1.0, show_default=True, help="P(mark|tumour) - P(mark|healthy)")
-@click.option("--workers", type=int, default=None, help="processes [number of cores]")
+@click.option("--workers", type=int, default=None, help="threads [number of cores]")
 @_talk
 def phantom(
     out: Path,

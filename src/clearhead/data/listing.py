@@ -107,8 +107,9 @@ def class_depth(places: Iterable[Parts]) -> int:
 
     The level where the paths first part, or a deeper one that all of them have and whose names
     mostly come back under several parents (`train/glioma`, `test/glioma`); patients don't, so
-    `glioma/patient7` is glioma. A level of split, plane or contrast names alone is never it.
-    Folders that hold both pictures and every other folder don't count.
+    `glioma/patient7` is glioma, also where the numbers start again in each class. A level of
+    split, plane or contrast names alone is never it. Folders that hold both pictures and every
+    other folder don't count.
     """
     places = _beyond_common(set(places))
     shared = len(_common(places))
@@ -118,7 +119,7 @@ def class_depth(places: Iterable[Parts]) -> int:
         names = {parts[level] for parts in places}
         if {name.lower() for name in names} <= NO_CLASSES:
             continue
-        if best is None or (len(names) > 1 and _comes_back(places, level)):
+        if best is None or (len(names) > 1 and _comes_back(places, level) and not _numbered(names)):
             best = level
     return _last_class(next(iter(places)), first) if best is None else best
 
@@ -145,6 +146,11 @@ def _comes_back(places: Iterable[Parts], level: int) -> bool:
     for parts in places:
         parents[parts[level]].add(parts[:level])
     return 2 * sum(len(found) > 1 for found in parents.values()) >= len(parents)
+
+
+def _numbered(names: Iterable[str]) -> bool:
+    """Whether every name has a number in it, as patients and series have."""
+    return all(any(letter.isdigit() for letter in name) for name in names)
 
 
 def _last_class(parts: Parts, first: int) -> int:

@@ -124,10 +124,10 @@ class CompactNet(nn.Module):
     """A small residual net of stride 8 with global average pooling and a linear head.
 
     With this head the mean of a class's evidence map plus its bias is its logit, exactly, and
-    Grad-CAM equals CAM. 0.95 million parameters; 24×24 maps at 192 px.
+    Grad-CAM equals CAM. 0.95 million parameters; 20×20 maps at 160 px.
     """
 
-    def __init__(self, classes: int, *, size_px: int = 192, dropout: float = 0.1) -> None:
+    def __init__(self, classes: int, *, size_px: int = 160, dropout: float = 0.1) -> None:
         super().__init__()
         width = 128
         self.stem = nn.Sequential(_conv(1, 24, 5, 2), nn.ReLU(), _conv(24, 48, 3, 2), nn.ReLU())

@@ -147,7 +147,7 @@ def test_a_users_error_is_one_line_and_code_2(
 
 
 def test_no_arguments_show_the_help(home: Path) -> None:
-    assert "demo" in clearhead(home, code=2).stderr
+    assert "demo" in clearhead(home, code=2).stdout
     assert "Usage" in clearhead(home, "train", "--help").stdout
     assert "clearhead" in clearhead(home, "--version").stdout
     assert "_CLEARHEAD_COMPLETE" in clearhead(home, "completion", "bash").stdout

@@ -388,7 +388,8 @@ def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
     from clearhead.model.run import open_run
 
     scores = evaluate(open_run(run), progress=progress_for(quiet=quiet), **how)
-    lines = [verdict.headline(scores), *(line.text for line in verdict.statements(scores))]
+    words = [line.text for line in verdict.statements(scores)]
+    lines = [verdict.headline(scores), *words, "", *verdict.table(scores), ""]
     _say(as_json, scores.to_json(), *lines, f"next: clearhead report {run}")
 
 

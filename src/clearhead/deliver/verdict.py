@@ -227,3 +227,24 @@ def _copies(evaluation: Evaluation) -> Statement:
 
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:-1]) + (" and " if names[:-1] else "") + names[-1] if names else "none"
+
+
+def table(evaluation: Evaluation) -> tuple[str, ...]:
+    """The scores as aligned lines, per file and per distinct picture, the score to beat last."""
+    files, groups, positive = evaluation.per_file, evaluation.per_group, evaluation.positive
+    rows = [("", "per file", "per picture" if counts_groups(evaluation) else "per group")]
+    for name in ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "pr_auc"):
+        words = name.replace("_", " ").replace("roc auc", "ROC-AUC").replace("pr auc", "PR-AUC")
+        rows.append((words, str(getattr(files, name)), str(getattr(groups, name))))
+    for name in ("sensitivity", "specificity"):
+        pair = (getattr(files, name)[positive], getattr(groups, name)[positive])
+        rows.append((f"{name} for {positive}", str(pair[0]), str(pair[1])))
+    for label in evaluation.classes:
+        rows.append((f"F1 {label}", str(files.f1[label]), str(groups.f1[label])))
+    rows += [
+        (row.name, str(row.per_file), str(row.per_group)) for row in comparison(evaluation)[1:]
+    ]
+    wide = [max(len(row[column]) for row in rows) for column in range(2)]
+    return tuple(
+        f"{name:{wide[0]}}  {one:{wide[1]}}  {other}".rstrip() for name, one, other in rows
+    )

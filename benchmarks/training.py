@@ -74,9 +74,7 @@ def main() -> None:
             print(f"machine    {gflops:6.1f} GFLOP/s in float32 matrix products")
             print(f"Keras      {theirs:6.1f} images/s in training, decoding included")
             print(f"clearhead  {ours:6.1f} images/s, {ours / theirs:.2f} × Keras")
-            print(
-                f"           {share:.0%} of the matrix rate, counted as 3 forward passes in RGB"
-            )
+            print(f"           {share:.0%} of the matrix rate, counted as 3 forward passes in RGB")
 
 
 def sample(source: Path, target: Path, count: int) -> None:

@@ -36,8 +36,8 @@ class Classifier(nn.Module):
 
     def normalise(self, squares: Tensor) -> Tensor:
         """Squares of 0…255 as the net's input: scaled to [0, 1], then (x - mean) / std."""
-        x = squares.to(self.mean.dtype) / 255
-        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = (squares.to(self.mean.dtype) / 255 - self.mean) / self.std
+        return _channels_last(x.contiguous())
 
     def forward(self, squares: Tensor) -> Tensor:
         return self.net(self.normalise(squares))
@@ -45,6 +45,19 @@ class Classifier(nn.Module):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax of the logits at the calibrated temperature (1 until calibrated)."""
         return torch.softmax(logits / self.temperature, dim=1)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Grey squares with the strides of channels-last memory.
+
+    With one channel both layouts are the same bytes, and torch calls the ambiguous strides
+    channels-first: the first convolution, the largest, and its pooling would then run in the
+    slow layout.
+    """
+    _, channels, height, width = x.shape
+    if channels != 1:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.as_strided(x.shape, (height * width, 1, width, 1))
 
 
 def build(recipe: Recipe, classes: int) -> Classifier:

@@ -19,7 +19,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
-from sklearn import metrics
 
 from clearhead.deliver.lettering import FONT, SMALL_PT, drawable, shortened
 from clearhead.deliver.verdict import count
@@ -245,6 +244,8 @@ def roc_curve(
     `positive`; with more, a curve per class against the rest. `auc` is written on the figure. A
     class that all or no files belong to has no curve, and the figure says so where none has.
     """
+    from sklearn import metrics  # slow to load: only where something is counted
+
     true, table = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     figure = _figure(4.2)
     axes = figure.subplots()

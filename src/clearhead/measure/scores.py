@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import metrics
 
 from clearhead.errors import ManifestError, RecipeError, RunError
 from clearhead.measure.bootstrap import Sample, interval, resample
@@ -284,6 +283,8 @@ def _score(value: Any, resampled: NDArray[np.float64] | None, level: float) -> S
 
 
 def _confusion(sample: Sample) -> tuple[tuple[float, ...], ...]:
+    from sklearn import metrics  # slow to load: only where something is counted
+
     cells = metrics.confusion_matrix(
         sample.labels,
         sample.called,
@@ -298,6 +299,8 @@ def point_scores(sample: Sample) -> dict[str, NDArray[np.float64]]:
 
     Shapes: those of `bootstrap.resample` without the axis of resamples: () or (K,).
     """
+    from sklearn import metrics  # slow to load: only where something is counted
+
     true, called, weights = sample.labels, sample.called, sample.weights
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         true,
@@ -323,6 +326,8 @@ def point_scores(sample: Sample) -> dict[str, NDArray[np.float64]]:
 
 def _specificities(sample: Sample) -> list[float]:
     """Of each class, the share of the rest that is not called it."""
+    from sklearn import metrics  # slow to load: only where something is counted
+
     return [
         metrics.recall_score(
             sample.labels == k,

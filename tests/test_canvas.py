@@ -55,6 +55,14 @@ def test_the_head_is_found_with_its_margin(shape: tuple[int, int]) -> None:
     assert abs(right - (centre[1] + radii[1])) < 2 * step
 
 
+def test_a_thin_scalp_around_dark_skull_belongs_to_the_head() -> None:
+    rows, columns = np.mgrid[:256, :256]
+    distance = np.hypot(rows - 128, columns - 128)
+    pixels = (100.0 * (distance < 70) + 200.0 * (np.abs(distance - 84) < 2)).astype(np.float32)
+    top, left, bottom, right = find_head(pixels)
+    assert max(abs(top - 42), abs(left - 42), abs(bottom - 214), abs(right - 214)) <= 5
+
+
 def test_the_canvas_keeps_the_shape_of_the_head() -> None:
     scan = scan_of(ball((300, 420), (150, 210), (120, 80)))
     placement = place(scan, fit="canvas", size_px=192)

@@ -496,7 +496,7 @@ def report(run: Path, split: str, quiet: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("out", type=FILE, default=Path("clearhead-demo"))
-@click.option("--n", default=400, show_default=True, help="number of generated heads")
+@click.option("--n", default=600, show_default=True, help="number of generated heads")
 @click.option("--seed", default=0, show_default=True, help="seed of heads, split and training")
 @_talk
 def demo(out: Path, n: int, seed: int, quiet: bool, as_json: bool) -> None:

@@ -9,15 +9,14 @@ from pathlib import Path
 from clearhead.errors import ManifestError
 from clearhead.types import Progress, Recipe, silent
 
-EPOCHS = 12
-SIZE_PX = 128
+EPOCHS, SIZE_PX, BATCH = 36, 96, 16
 """Enough to see every stage at work within minutes; not enough for a good classifier."""
 
 
 def demo(
     out: Path,
     *,
-    n: int = 400,
+    n: int = 600,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
@@ -54,7 +53,7 @@ def demo(
     manifest = split(manifest, seed=seed)
     save_manifest(manifest, manifest_path)
     say("split     whole groups of copies together")
-    recipe = Recipe.preset("compact", size_px=SIZE_PX, epochs=EPOCHS, seed=seed)
+    recipe = Recipe.preset("compact", size_px=SIZE_PX, epochs=EPOCHS, batch=BATCH, seed=seed)
     say(f"train     preset compact at {SIZE_PX} px, {EPOCHS} epochs, in {out / 'run'}")
     run = train(manifest, recipe, out / "run", device="auto", progress=progress)
     scores = evaluate(run, progress=progress)

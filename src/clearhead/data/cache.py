@@ -16,7 +16,7 @@ from clearhead.data.read import locate, read
 from clearhead.files import writing
 from clearhead.types import Manifest, Progress, Scan, silent
 
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the drawing changes, so that no stale cache is ever read."""
 
 

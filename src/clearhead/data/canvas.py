@@ -21,6 +21,9 @@ MARGIN = 0.04
 _SEARCH_PX = 128
 """The head is looked for in a picture reduced to about this size."""
 
+_SCALP = 9
+"""Pixels of the reduced picture that skull and scalp may add around the brain."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -86,14 +89,16 @@ def find_head(pixels: NDArray[np.float32]) -> tuple[int, int, int, int]:
     small = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).reduce(step))
     low, high = np.percentile(small, (2, 98))
     bright = small > low + 0.12 * (high - low)
-    bright = ndimage.binary_opening(bright, iterations=2)  # marks and letters are thin
-    labels, count = ndimage.label(bright)
+    solid = ndimage.binary_opening(bright, iterations=2)  # marks and letters are thin
+    labels, count = ndimage.label(solid)
     if not count or not high > low:
         return 0, 0, height, width
-    largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    if np.count_nonzero(labels == largest) < 0.05 * small.size:
+    brain = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    if np.count_nonzero(brain) < 0.05 * small.size:
         return 0, 0, height, width
-    rows, columns = ndimage.find_objects(labels, max_label=largest)[largest - 1]
+    # The scalp is thin too, but lies close around: what is bright there belongs to the head.
+    head = bright & ndimage.binary_dilation(brain, iterations=_SCALP)
+    rows, columns = ndimage.find_objects(head.astype(np.uint8))[0]
     return (
         rows.start * step,
         columns.start * step,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from clearhead.data.anatomy import anatomy
 from clearhead.data.heads import HEALTHY, TUMOUR, Head, head
@@ -101,7 +102,8 @@ def _ordered(draw: Callable[[int], Row], n: int, workers: int) -> Iterator[Row]:
     if workers == 1:
         yield from map(draw, range(n))
         return
-    with ThreadPoolExecutor(workers) as pool:
+    # The arithmetic library's own threads would fight with these for the cores.
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
         try:
             yield from pool.map(draw, range(n))
         finally:

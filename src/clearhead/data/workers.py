@@ -12,6 +12,8 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from threadpoolctl import threadpool_limits
+
 from clearhead.data.facts import Page, rows_of
 from clearhead.data.listing import Entry
 from clearhead.errors import ManifestError
@@ -77,12 +79,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     # and count, so they meet no lock that another thread may have held.
     method = "fork" if sys.platform == "linux" else "spawn"
     return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context(method), initializer=_leave_interrupts
+        workers, mp_context=multiprocessing.get_context(method), initializer=_prepare
     )
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the process that gathers."""
+def _prepare() -> None:
+    """One thread of arithmetic each, or they fight for the cores; Ctrl-C is for the gatherer."""
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -187,6 +187,16 @@ def test_it_learns_and_keeps_the_best(discs: Manifest, tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], kept[name]) for name in kept)
 
 
+def test_mixed_precision_trains_float32_weights(
+    discs: Manifest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = train(discs, small(precision="bf16-mixed", epochs=4), tmp_path / "run")
+    assert {value.dtype for value in weights(tmp_path / "run").values()} == {torch.float32}
+    history = run.history()
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert capfd.readouterr().err == ""
+
+
 def test_early_stop_ends_when_nothing_improves(discs: Manifest, tmp_path: Path) -> None:
     recipe = small(epochs=30, early_stop=1, learning_rate=0.0)
     assert train(discs, recipe, tmp_path / "run").made["epochs"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ def launch(*, device: str = "auto", precision: str = "32-true") -> Fabric:
         raise RecipeError(f"device is {device!r}: expected auto, cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise RecipeError("device is cuda, but torch sees no GPU here: use --device cpu")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     fabric = Fabric(

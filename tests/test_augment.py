@@ -1,0 +1,94 @@
+"""Variations: a pure function of their seed, the same for any division of the batch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from clearhead.model.augment import SCALE, SHIFT, draw_variation, seed_of, vary
+from clearhead.model.memory import keep_freed_memory
+
+
+def squares_of(count: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 1, 48, 48), dtype=torch.uint8, generator=random)
+
+
+def test_each_picture_varies_by_itself() -> None:
+    squares, variation = squares_of(6), draw_variation(6, seed_of(1, 2, 3))
+    together = vary(squares, variation)
+    for rows in (torch.tensor([0, 2, 4]), torch.tensor([5]), torch.arange(6).flip(0)):
+        apart = vary(squares[rows], variation.take(rows))
+        torch.testing.assert_close(apart, together[rows], rtol=0, atol=1e-3)
+
+
+def test_the_seed_is_all_that_counts() -> None:
+    squares = squares_of(3)
+    state = torch.get_rng_state()
+    one, two, other = (vary(squares, draw_variation(3, seed)) for seed in (5, 5, 6))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one.shape == squares.shape
+    assert 0 <= float(one.min()) <= float(one.max()) <= 255
+
+
+def test_half_are_mirrored_and_limits_are_kept() -> None:
+    matrix = draw_variation(4000, 0).matrix
+    determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+    assert float((determinant < 0).float().mean()) == pytest.approx(0.5, abs=0.05)
+    area = determinant.abs().sqrt().log()
+    assert float(area.abs().max()) <= SCALE + 1e-5
+    assert float(matrix[:, :, 2].abs().max()) <= SHIFT
+
+
+def test_no_variation_leaves_the_picture() -> None:
+    squares = squares_of(2)
+    nothing = draw_variation(2, 0)
+    still = type(nothing)(
+        torch.eye(2, 3).expand(2, 2, 3),
+        torch.ones(2, 1, 1, 1),
+        torch.ones(2, 1, 1, 1),
+        torch.zeros(2, 1, 1, 1),
+        nothing.seeds,
+    )
+    torch.testing.assert_close(vary(squares, still), squares.float(), rtol=0, atol=0.01)
+
+
+def test_seeds_of_neighbouring_counters_differ() -> None:
+    seeds = {
+        seed_of(0, kind, epoch, step) for kind in (0, 1) for epoch in range(9) for step in range(9)
+    }
+    assert len(seeds) == 2 * 81
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARHEAD_KEEP_MEMORY", "0")
+    assert not keep_freed_memory()
+    script = (
+        "import resource, torch; from clearhead.model.memory import keep_freed_memory\n"
+        "print(keep_freed_memory())\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(3): torch.zeros(1 << 24)\n"
+        "before = faults()\n"
+        "for _ in range(5): torch.zeros(1 << 24)\n"
+        "print(faults() - before)\n"
+    )
+    counts = []
+    for keep in ("1", "0"):
+        environment = {**os.environ, "CLEARHEAD_KEEP_MEMORY": keep, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        counts.append(int(done.stdout.split()[1]))
+    assert counts[0] * 10 < counts[1]  # 64 MiB blocks are faulted in once, not at every use

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -75,9 +74,9 @@ def test_freed_memory_is_kept_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
         "import resource, torch; from clearhead.model.memory import keep_freed_memory\n"
         "print(keep_freed_memory())\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "for _ in range(3): torch.zeros(1 << 24)\n"
+        "for _ in range(3): torch.ones(1 << 24)\n"
         "before = faults()\n"
-        "for _ in range(5): torch.zeros(1 << 24)\n"
+        "for _ in range(5): torch.ones(1 << 24)\n"
         "print(faults() - before)\n"
     )
     counts = []

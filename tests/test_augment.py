@@ -71,12 +71,12 @@ def test_freed_memory_is_kept_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLEARHEAD_KEEP_MEMORY", "0")
     assert not keep_freed_memory()
     script = (
-        "import resource, torch; from clearhead.model.memory import keep_freed_memory\n"
+        "import resource, numpy; from clearhead.model.memory import keep_freed_memory\n"
         "print(keep_freed_memory())\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "for _ in range(3): torch.ones(1 << 24)\n"
+        "for _ in range(3): numpy.ones(1 << 23)\n"
         "before = faults()\n"
-        "for _ in range(5): torch.ones(1 << 24)\n"
+        "for _ in range(5): numpy.ones(1 << 23)\n"
         "print(faults() - before)\n"
     )
     counts = []

@@ -110,6 +110,19 @@ def test_interrupting_twice_is_resumable_too(discs: Manifest, tmp_path: Path) ->
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
+def test_a_run_stopped_before_its_first_step_starts_over(discs: Manifest, tmp_path: Path) -> None:
+    recipe = small(epochs=1)
+    train(discs, recipe, tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    for name in ("recipe.json", "manifest.parquet"):
+        (stopped / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    with pytest.raises(RunError, match="--resume"):
+        open_run(stopped)
+    resume(stopped)
+    assert_same_weights(tmp_path / "whole", stopped)
+
+
 def test_signal_handlers_and_random_state_are_left_alone(discs: Manifest, tmp_path: Path) -> None:
     handler, state = signal.getsignal(signal.SIGINT), torch.get_rng_state()
     train(discs, small(epochs=1), tmp_path / "run")

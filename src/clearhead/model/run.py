@@ -75,7 +75,7 @@ def open_run(folder: Path) -> Run:
     if not (folder / "run.json").exists():
         hint = (
             f"go on with `clearhead train --resume {folder}`"
-            if (folder / "state.pt").exists()
+            if (folder / "recipe.json").exists()
             else "expected what `clearhead train` wrote"
         )
         raise RunError(f"{folder} holds no finished run: {hint}")

@@ -110,15 +110,15 @@ def resume(out: Path, *, device: str = "auto", progress: Progress = silent) -> R
     """Go on with the interrupted training in `out`; a finished run is returned as it is."""
     if (out / "run.json").exists():
         return open_run(out)
-    state = load_state(out / "state.pt")
+    begun = (out / "recipe.json").exists() and (out / "manifest.parquet").exists()
+    unsaved = begun and not (out / "state.pt").exists()  # stopped before its first step
+    state = None if unsaved else load_state(out / "state.pt")
     recipe = Recipe.of(read_json(out / "recipe.json"))
-    training = Training(
-        launch(device=device, precision=recipe.precision),
-        load_manifest(out / "manifest.parquet"),
-        recipe,
-        out,
-        progress,
-    )
+    fabric = launch(device=device, precision=recipe.precision)
+    manifest = load_manifest(out / "manifest.parquet")
+    training = Training(fabric, manifest, recipe, out, progress)
+    if state is None:
+        return training.run(Position())
     training.classifier.load_state_dict(state["model"])
     training.optimiser.load_state_dict(state["optimiser"])
     return training.run(Position(**state["position"]))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,23 @@ def run(home: Path) -> Path:
     assert told["epochs"] == 2
     assert 0 <= told["validation_accuracy"] <= 1
     return home / "runs" / "one"
+
+
+def test_an_interrupted_training_says_how_to_go_on(home: Path, run: Path) -> None:
+    command = [sys.executable, "-m", "clearhead", "train", "heads.parquet", "runs/long"]
+    flags = ["--size-px", "64", "--epochs", "500", "--batch", "16", "--quiet"]
+    environment = {**os.environ, "CLEARHEAD_CACHE": str(home / "cache")}
+    process = subprocess.Popen(
+        [*command, *flags], cwd=home, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (home / "runs" / "long" / "state.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with `clearhead train --resume runs/long`" in errors
+    assert len(errors.strip().splitlines()) == 1
 
 
 def test_evaluate_prints_the_score_to_beat(home: Path, run: Path) -> None:

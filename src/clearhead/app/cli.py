@@ -61,7 +61,8 @@ def main() -> None:
         path = context.command_path if context else "clearhead"
         _fail(f"{error.format_message()} (see `{path} --help`)")
     except (KeyboardInterrupt, click.Abort) as stopped:
-        click.echo(f"clearhead: {str(stopped) or 'interrupted'}", err=True)
+        said = stopped.__context__ or stopped  # click replaces the interrupt, whose words we want
+        click.echo(f"clearhead: {str(said) or 'interrupted'}", err=True)
         code = 130
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

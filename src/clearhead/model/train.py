@@ -194,7 +194,10 @@ class Training:
                 )
                 saved = now
             if stop:
-                raise Interrupted(f"stopped in {label}, after step {number + 1} of {len(order)}")
+                raise Interrupted(
+                    f"stopped in {label}, after step {number + 1} of {len(order)}: "
+                    f"go on with `clearhead train --resume {self.out}`"
+                )
         return self._validated(at, sums, started)
 
     def step(self, rows: Tensor, *, epoch: int, number: int, steps: int) -> Tensor:

@@ -128,6 +128,8 @@ COLUMNS: dict[str, str] = {
     "group": "int64",  # copies and patients together: the unit of every split and interval
     "split": "string",  # train, validation, test, or null
     "fold": "int8",  # test fold in k-fold protocols; null otherwise
+    "collection": "int16",  # sub-collection that the file seems to come from; null before `check`
+    "aside": "string",  # why the row takes no part in splits and training; null where it does
 }
 """Every column of a manifest and its Arrow type, in the order on disk."""
 
@@ -197,15 +199,20 @@ class Manifest:
         """Without the rows that could not be read."""
         return self.take(self.column("error") == None)  # noqa: E711  elementwise on objects
 
+    def usable(self) -> NDArray[np.bool_]:
+        """Which rows can be read, have a label, and are not set aside, (N,)."""
+        import numpy as np
+
+        blank = [self.table.column(name).is_null().to_numpy() for name in ("error", "aside")]
+        named = self.table.column("label").is_valid().to_numpy()
+        usable: NDArray[np.bool_] = np.logical_and.reduce([*blank, named])
+        return usable
+
     def part(self, split: str) -> Manifest:
-        """The readable, labelled rows of one split (`train`, `validation`, `test`)."""
+        """The usable rows of one split (`train`, `validation`, `test`)."""
         if split not in SPLITS:
             raise ManifestError(f"no split is called {split!r}: expected {', '.join(SPLITS)}")
-        keep = (
-            (self.column("split") == split)
-            & (self.column("error") == None)  # noqa: E711
-            & (self.column("label") != None)  # noqa: E711
-        )
+        keep = (self.column("split") == split) & self.usable()
         if not keep.any():
             raise ManifestError(
                 f"the manifest has no {split} rows: run `clearhead split` on it first"

@@ -25,6 +25,9 @@ VERSION = 1
 
 KEY = b"clearhead"
 
+ADDED = ("collection", "aside")
+"""Columns that manifests of this version may lack: empty before they were thought of."""
+
 SCHEMA = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
 """The Arrow schema of every manifest's table."""
 
@@ -72,7 +75,7 @@ def load_manifest(path: Path) -> Manifest:
     """
     head = _head(path)
     try:
-        table = pq.ParquetFile(path, memory_map=False).read(columns=list(COLUMNS))
+        table = _completed(pq.ParquetFile(path, memory_map=False).read())
     except (pa.ArrowException, OSError, KeyError):
         raise ManifestError(f"{path} is damaged: make it again with `clearhead index`") from None
     if table.schema.remove_metadata() != SCHEMA:
@@ -87,6 +90,15 @@ def load_manifest(path: Path) -> Manifest:
         table=table.replace_schema_metadata(None),
         notes=head["notes"],
     )
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """The table with the columns that were added since it was written, empty."""
+    for name in ADDED:
+        if name not in table.column_names:
+            field = SCHEMA.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select([name for name in COLUMNS if name in table.column_names])
 
 
 def is_manifest(path: Path) -> bool:

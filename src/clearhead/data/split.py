@@ -88,19 +88,18 @@ def split(
     holds its share of the files of each class. Chance comes from the pictures and the seed, never
     from the order of rows. Protocol `report` draws files at random and lets copies fall on both
     sides. With `folds`, every row is a test row in exactly one of them and `fold` says which is
-    the test now. Rows without label and rows that can't be read belong to no split.
+    the test now. Rows without label, rows set aside and rows that can't be read
+    belong to no split.
 
     Errors: `ManifestError` for impossible arguments, where copies were not searched (`group`), and
     where a class has too few groups for every part to hold it.
     """
     plan = _Plan(protocol, seed, test, validation, folds, fold)
-    usable = np.flatnonzero(
-        (manifest.column("error") == None)  # noqa: E711  elementwise on objects
-        & (manifest.column("label") != None)  # noqa: E711
-    )
+    usable = np.flatnonzero(manifest.usable())
     if not len(usable):
         raise ManifestError(
-            "the manifest has no row that can be read and has a label: there is nothing to split"
+            "the manifest has no row that can be read, has a label and is not set aside: there is "
+            "nothing to split"
         )
     order = np.argsort(manifest.column("source")[usable], kind="stable")
     rows = usable[order]

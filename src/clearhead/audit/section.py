@@ -1,0 +1,113 @@
+"""What an audit says: sections of findings, with tables, charts and sheets of pictures.
+
+Plain values that `deliver` draws; nothing here knows how a page looks. A finding's `figure` is
+the `name` of the table, chart or sheet of its section that shows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clearhead.types import Finding
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words and numbers."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One figure with its interval, of one of a chart's series."""
+
+    series: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a `Dots` chart: its name, a remark, and a mark per series."""
+
+    name: str
+    marks: tuple[Mark, ...]
+    remark: str = ""
+    tone: str = ""
+    """`info`, `warn` or `fail`, where the row stands for a finding."""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Figures with intervals on one common axis, beside lines that mean something."""
+
+    name: str
+    title: str
+    axis: str
+    """What the axis measures, with its unit: `ROC-AUC`, `accuracy per distinct picture, %`."""
+    span: tuple[float, float]
+    lines: tuple[Line, ...]
+    references: tuple[tuple[str, float], ...] = ()
+    """Upright lines: what each means (`majority`, `chance`) and where it stands."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How each of several kinds of files divides into classes."""
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[int, ...]], ...]
+    """A kind (`512×512`) and its files per class, in the order of `classes`."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a sheet: the row of the manifest that holds it, and a caption."""
+
+    row: int
+    caption: str = ""
+    against: str | None = None
+    """The name of the other manifest that `row` counts in; None for the one under audit."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures that belong together, beside what they have in common."""
+
+    label: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures to look at, strip by strip."""
+
+    name: str
+    title: str
+    strips: tuple[Strip, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one check has to say."""
+
+    name: str
+    title: str
+    findings: tuple[Finding, ...]
+    tables: tuple[Table, ...] = ()
+    dots: tuple[Dots, ...] = ()
+    shares: tuple[Shares, ...] = ()
+    sheets: tuple[Sheet, ...] = ()

@@ -35,7 +35,7 @@ class Material:
     against: tuple[Against, ...] = ()
     resamples: int = 1000
     """Bootstrap draws of groups behind each interval."""
-    permutations: int = 1000
+    permutations: int = 9999
     """Shuffles of labels behind each p-value."""
     seed: int = 0
     progress: Progress = silent

@@ -6,11 +6,18 @@ the `name` of the table, chart or sheet of its section that shows it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from clearhead.types import Finding
+from clearhead.audit.material import Against
+from clearhead.types import Finding, Manifest
 
 Cell = str | int | float | None
+
+LEVELS = ("fail", "warn", "info")
+"""Levels of a finding, worst first."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +118,39 @@ class Section:
     dots: tuple[Dots, ...] = ()
     shares: tuple[Shares, ...] = ()
     sheets: tuple[Sheet, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """What the checks said of a data set, and how they were run."""
+
+    manifest: Manifest
+    sections: tuple[Section, ...]
+    against: tuple[Against, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding, worst first; of one level in the order of the sections."""
+        every = [finding for section in self.sections for finding in section.findings]
+        return tuple(sorted(every, key=lambda finding: LEVELS.index(finding.level)))
+
+    @property
+    def failed(self) -> bool:
+        """Whether a check fails."""
+        return any(finding.level == "fail" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; findings worst first, then the sections with their figures."""
+        return {
+            "made": dict(self.made),
+            "failed": self.failed,
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "sections": [_without_findings(section) for section in self.sections],
+        }
+
+
+def _without_findings(section: Section) -> dict[str, Any]:
+    values = dataclasses.asdict(section)
+    values["findings"] = [finding.check for finding in section.findings]
+    return values

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from clearhead.data.manifest import (
+    ADDED,
     KEY,
     SCHEMA,
+    carry_thumbnails,
     load_manifest,
     load_thumbnails,
     save_manifest,
@@ -159,3 +161,25 @@ def test_thumbnails_are_mapped_and_checked(tmp_path: Path) -> None:
     thumbnails_path(path).write_bytes(b"text")
     with pytest.raises(ManifestError, match="are damaged"):
         load_thumbnails(path)
+
+
+def test_thumbnails_are_carried_to_a_manifest_of_the_same_rows(tmp_path: Path) -> None:
+    thumbnails = np.arange(3 * 64 * 64, dtype=np.uint8).reshape(3, 64, 64)
+    first, second = tmp_path / "a.parquet", tmp_path / "sub" / "b.parquet"
+    carry_thumbnails(first, second)  # none there: nothing happens
+    assert not thumbnails_path(second).exists()
+    np.save(thumbnails_path(first), thumbnails)
+    carry_thumbnails(first, second)
+    carry_thumbnails(first, first)
+    for path in (first, second):
+        np.testing.assert_array_equal(np.load(thumbnails_path(path)), thumbnails)
+
+
+def test_a_manifest_from_before_the_added_columns_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.parquet"
+    save_manifest(manifest(tmp_path), path)
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(list(ADDED)), path)
+    old = load_manifest(path)
+    assert list(old.table.column_names) == list(COLUMNS)
+    assert all(old.table.column(name).null_count == len(old) for name in ADDED)

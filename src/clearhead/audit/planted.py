@@ -46,8 +46,8 @@ class File:
         """Write the file below the folder of its class."""
         path = folder / self.label / self.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"quality": self.quality} if path.suffix == ".jpg" else {"compress_level": 3}
-        Image.fromarray(self.pixels).save(path, **settings)
+        # Each encoder takes its own setting and ignores the other.
+        Image.fromarray(self.pixels).save(path, quality=self.quality, compress_level=3)
 
 
 Plant = Callable[[Sequence[Head], float, Generator], list[File]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,14 @@ def load_thumbnails(path: Path) -> NDArray[np.uint8]:
             f"has {rows} rows: {again}"
         )
     return thumbnails
+
+
+def carry_thumbnails(source: Path, target: Path) -> None:
+    """Copy the thumbnails of the manifest at `source` to that at `target`, which has the same rows.
+
+    Nothing happens where there are none, or where both are one file.
+    """
+    have = thumbnails_path(source)
+    if have.exists() and source.resolve() != target.resolve():
+        with writing(thumbnails_path(target)) as temporary:
+            shutil.copyfile(have, temporary)

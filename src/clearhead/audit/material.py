@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,5 @@ class Material:
     """Shuffles of labels behind each p-value."""
     seed: int = 0
     progress: Progress = silent
+    path: Path = Path()
+    """The manifest's file."""

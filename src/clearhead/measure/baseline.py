@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,29 +85,61 @@ def fact_probabilities(
     Where training holds one class or knows no fact, these are the shares of the classes in it.
     """
     seen = np.unique(train_labels)
-    probabilities = np.zeros((len(next(iter(test_facts.values()))), classes))
-    encoded = [_encode(train_facts[name], test_facts[name]) for name in train_facts]
-    told = [columns for columns in encoded if not np.isnan(columns[0]).all()]
-    if len(seen) == 1 or not told:
+    table = tabulated(train_facts, test_facts)
+    probabilities = np.zeros((len(table.test), classes))
+    if len(seen) == 1 or not table.categorical:
         probabilities[:] = np.bincount(train_labels, minlength=classes) / len(train_labels)
         return probabilities
-    train = np.column_stack([column for column, _, _ in told])
-    test = np.column_stack([column for _, column, _ in told])
     trees = HistGradientBoostingClassifier(
-        categorical_features=[categorical for _, _, categorical in told],
-        min_samples_leaf=int(np.clip(len(train) // 20, 1, LEAF)),
+        categorical_features=list(table.categorical),
+        min_samples_leaf=int(np.clip(len(table.train) // 20, 1, LEAF)),
         early_stopping=False,  # it would hold files back, of which a small set has none to spare
         random_state=seed,
     )
-    probabilities[:, seen] = trees.fit(train, train_labels).predict_proba(test)
+    probabilities[:, seen] = trees.fit(table.train, train_labels).predict_proba(table.test)
     return probabilities
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """Training and test columns as numbers, NaN where unknown, and which of them are categories.
+
+    Shapes: `train` (N, D), `test` (M, D), `categorical` D flags. Columns of which training knows
+    nothing are left out, so D may be 0.
+    """
+
+    train: NDArray[np.float64]
+    test: NDArray[np.float64]
+    categorical: tuple[bool, ...]
+
+
+def tabulated(train: Mapping[str, NDArray[Any]], test: Mapping[str, NDArray[Any]]) -> Tabulated:
+    """Columns as a table for trees: numbers as they are, categories numbered by frequency.
+
+    Each column is (N,) or, where several numbers belong together, (N, d). Categories are those of
+    training; rarer ones than the `MOST_CATEGORIES` most frequent, and unseen ones, are unknown.
+    """
+    encoded = [_encode(np.asarray(train[name]), np.asarray(test[name])) for name in train]
+    told = [columns for columns in encoded if not np.isnan(columns[0]).all()]
+    rows = [len(next(iter(side.values()))) for side in (train, test)]
+    return Tabulated(
+        *(
+            np.column_stack([np.empty((count, 0)), *(columns[side] for columns in told)])
+            for side, count in enumerate(rows)
+        ),
+        tuple(kind for columns in told for kind in [columns[2]] * _width(columns[0])),
+    )
+
+
+def _width(column: NDArray[Any]) -> int:
+    return 1 if column.ndim == 1 else int(column.shape[1])
 
 
 def _encode(
     train: NDArray[Any], test: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Both columns as numbers, NaN where unknown, and whether they are categories."""
-    if all(np.issubdtype(np.asarray(column).dtype, np.number) for column in (train, test)):
+    if all(np.issubdtype(column.dtype, np.number) for column in (train, test)):
         return np.asarray(train, dtype=np.float64), np.asarray(test, dtype=np.float64), False
     names = np.array([str(value) for value in train if _known(value)], dtype=object)
     values, counts = np.unique(names, return_counts=True)

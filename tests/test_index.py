@@ -457,7 +457,7 @@ def _die(entries: Any, colour: str) -> Any:
 def test_a_killed_process_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "FEW", 1)
     monkeypatch.setattr(working, "CHUNK", 2)
-    monkeypatch.setattr(working, "_rows_of_each", _die)
+    monkeypatch.setattr(working, "_results", _die)
     folder = fill(tmp_path / "in", *(f"a/{i}.png" for i in range(6)))
     with pytest.raises(ManifestError, match="was killed"):
         index(folder, workers=2)

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from clearhead.data.csvfile import has_columns
 from clearhead.data.earlier import Earlier, load_earlier
-from clearhead.data.facts import Page, Row
+from clearhead.data.facts import Page, Row, rows_of
 from clearhead.data.listing import Entry, Listing, list_folder, list_table
 from clearhead.data.manifest import SCHEMA, save_manifest, thumbnails_path
 from clearhead.data.masks import Masks, find_masks, join_masks
@@ -30,7 +31,7 @@ from clearhead.data.metadata import (
 )
 from clearhead.data.read import COLOURS, shown
 from clearhead.data.thumbnail import SIDE
-from clearhead.data.workers import read_all
+from clearhead.data.workers import each
 from clearhead.errors import ManifestError
 from clearhead.files import writing
 from clearhead.types import Manifest, Progress, silent
@@ -164,7 +165,7 @@ def _pages(
     workers: int | None,
 ) -> Iterator[tuple[Entry, list[Page]]]:
     fresh = [entry for entry, places in zip(entries, known, strict=True) if places is None]
-    with closing(read_all(fresh, colour, workers)) as read:
+    with closing(each(partial(rows_of, colour=colour), fresh, workers)) as read:
         for entry, places in zip(entries, known, strict=True):
             if earlier is not None and places is not None:
                 yield entry, earlier.pages(places)

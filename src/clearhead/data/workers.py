@@ -1,4 +1,4 @@
-"""Reading many files at once: in order, in bounded memory, and stopped at once by Ctrl-C."""
+"""One function over many items, in processes: in order, in bounded memory, stopped by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ import signal
 import sys
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from clearhead.data.facts import Page, rows_of
-from clearhead.data.listing import Entry
 from clearhead.errors import ManifestError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 CHUNK = 32
-"""Files per task of a process."""
+"""Items per task of a process."""
 AHEAD = 4
 """Tasks per process that wait to be asked for: bounds the memory."""
 FEW = 128
-"""Files that are read sooner than processes start."""
+"""Items that are done sooner than processes start."""
 
 
-def read_all(
-    entries: Sequence[Entry], colour: str, workers: int | None
-) -> Generator[list[Page], None, None]:
-    """Rows and thumbnails of each entry, in the order of the entries.
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int | None
+) -> Generator[Result, None, None]:
+    """`function` of each item, in the order of the items; closing it stops the processes.
 
+    `function` is one of a module (or a `partial` of it), so that processes can be given it;
+    `workers` defaults to the number of cores.
     Errors: `ManifestError` where a process was killed.
     """
     workers = workers or _cores()
-    if workers == 1 or len(entries) < FEW:
-        for entry in entries:
-            yield rows_of(entry, colour)
+    if workers == 1 or len(items) < FEW:
+        yield from map(function, items)
         return
-    pool = _pool(min(workers, -(-len(entries) // CHUNK)))
+    pool = _pool(min(workers, -(-len(items) // CHUNK)))
     try:
-        yield from _read_in(pool, entries, colour, workers)
+        yield from _each_in(pool, function, items, workers)
     except BrokenProcessPool:
         raise ManifestError(
             "a process that read pictures was killed, perhaps for lack of memory: "
@@ -50,12 +53,15 @@ def read_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_in(
-    pool: ProcessPoolExecutor, entries: Sequence[Entry], colour: str, workers: int
-) -> Iterator[list[Page]]:
-    waiting: deque[Future[list[list[Page]]]] = deque()
-    for start in range(0, len(entries), CHUNK):
-        waiting.append(_submit(pool, entries[start : start + CHUNK], colour))
+def _each_in(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+) -> Iterator[Result]:
+    waiting: deque[Future[list[Result]]] = deque()
+    for start in range(0, len(items), CHUNK):
+        waiting.append(_submit(pool, function, items[start : start + CHUNK]))
         if len(waiting) >= AHEAD * workers:
             yield from waiting.popleft().result()
     while waiting:
@@ -63,15 +69,15 @@ def _read_in(
 
 
 def _submit(
-    pool: ProcessPoolExecutor, entries: Sequence[Entry], colour: str
-) -> Future[list[list[Page]]]:
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
+) -> Future[list[Result]]:
     with warnings.catch_warnings():  # Python 3.12 warns of any fork beside threads; see `_pool`
         warnings.simplefilter("ignore", DeprecationWarning)
-        return pool.submit(_rows_of_each, entries, colour)
+        return pool.submit(_results, function, items)
 
 
-def _rows_of_each(entries: Sequence[Entry], colour: str) -> list[list[Page]]:
-    return [rows_of(entry, colour) for entry in entries]
+def _results(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

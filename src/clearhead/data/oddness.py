@@ -1,0 +1,416 @@
+"""What a picture shows that one head in MRI does not: emptiness, pages, letters, frames, drawings.
+
+`oddness` looks at grey values alone; its field `colour` is NaN until the caller, who has the file,
+fills it with `colour_share`. All lengths are shares of the picture's side, all areas shares of its
+pixels, all intensities shares of its own range (1st to 99.8th percentile), unless said otherwise.
+`ODDITIES` reads names from the numbers: rules that were set on generated heads and non-heads, and
+checked on real ones. They are cautious: what is named is odd, and much that is odd is not named.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+WORK_PX = 256
+"""A picture is looked at reduced by a whole number to at most this side."""
+
+ODDNESS = np.dtype(
+    [
+        ("contrast", "f4"),  # range over the depth of the stored type
+        ("constant", "f4"),  # share of pixels that have the commonest value (of 256)
+        ("smooth", "f4"),  # correlation of neighbouring pixels; 1 for a constant picture
+        ("background", "f4"),  # level of what surrounds the content
+        ("air", "f4"),  # share of the outer ring that is background
+        ("head", "f4"),  # area of the largest solid part
+        ("parts", "f4"),  # solid parts of like size, parted by empty rows or columns
+        ("repeat", "f4"),  # correlation of the tiles into which a contact sheet would divide
+        ("bone", "f4"),  # thickness of a saturated closed ring around a dull inside, of its width
+        ("text_area", "f4"),  # boxes around letters
+        ("text_components", "f4"),  # letters, or runs of letters that touch
+        ("text_corners", "f4", (4,)),  # text_area by quarter: top left, top right, bottom l., r.
+        ("marks", "f4"),  # lone compact bright spots in the air that are no letters
+        ("mark_area", "f4"),
+        ("frame", "f4", (4,)),  # width of the constant band: top, right, bottom, left
+        ("frame_level", "f4"),  # its level; 0 where there is none
+        ("drawing", "f4"),  # area of thin strokes of one value over the head
+        ("colour", "f4"),  # share of coloured pixels; NaN until the caller fills it
+    ]
+)
+"""What is measured of each picture."""
+
+COLOURED = 32
+"""Channels of a coloured pixel differ by more than this, of 255."""
+
+SIDES = ("top", "right", "bottom", "left")
+CORNERS = ("top left", "top right", "bottom left", "bottom right")
+
+
+def oddness(pixels: Floats, depth: float) -> NDArray[Any]:
+    """The record of type `ODDNESS` of a picture, a 0-d array.
+
+    Shapes: (H, W) in stored units, of which `depth` is the largest. Values that are not finite
+    count as 0.
+    """
+    record = np.zeros((), ODDNESS)
+    record["colour"], record["smooth"] = np.nan, 1
+    small, contrast = _reduced(pixels, depth)
+    record["contrast"], record["constant"] = contrast, _commonest(small) / small.size
+    if not contrast > 0 or min(small.shape) < 16:
+        return record
+    bands = _bands(small)
+    record["frame"], record["frame_level"] = bands.widths, bands.level
+    inside = bands.inside(small)
+    if min(inside.shape) < 16:
+        return record
+    record["smooth"] = _smoothness(inside)
+    _look_inside(record, inside)
+    return record
+
+
+def colour_share(file: Path | bytes) -> float:
+    """Share of coloured pixels of a picture's file or its bytes, 0–1; 0 for a grey one.
+
+    Errors: whatever Pillow raises where it can't decode the file.
+    """
+    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+        if image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16"):
+            return 0.0
+        image.draft("RGB", (WORK_PX, WORK_PX))  # JPEG: decodes at an eighth, quarter or half
+        image.thumbnail((2 * WORK_PX, 2 * WORK_PX), Image.Resampling.NEAREST)
+        shades = np.asarray(image.convert("RGB"))
+    spread = shades.max(axis=2) - shades.min(axis=2)
+    return float(np.count_nonzero(spread > COLOURED) / spread.size)
+
+
+# --- The picture at working size ------------------------------------------------------------
+
+
+def _reduced(pixels: Floats, depth: float) -> tuple[Bytes, float]:
+    """The picture at working size, its range made 0–255, and that range over the depth."""
+    step = max(1, -(-max(pixels.shape) // WORK_PX))
+    plain = np.ascontiguousarray(pixels, dtype=np.float32)
+    image = Image.fromarray(plain)
+    small = np.asarray(image.reduce(step) if step > 1 else image)
+    if not np.isfinite(small).all():
+        small = np.nan_to_num(small, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = _range(small)
+    if not high > low:
+        return np.zeros(small.shape, np.uint8), 0.0
+    share = np.clip((small - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    return share, float((high - low) / depth) if depth > 0 else 1.0
+
+
+def _range(small: Floats) -> tuple[float, float]:
+    """About the 1st and the 99.8th percentile, from a histogram of a thousand steps."""
+    first, last = float(small.min()), float(small.max())
+    if not last > first:
+        return first, last
+    steps = ((small - first) * (1000 / (last - first))).astype(np.int32)
+    total = np.cumsum(np.bincount(steps.ravel(), minlength=1001)) / small.size
+    low, high = np.searchsorted(total, (0.01, 0.998))
+    width = (last - first) / 1000
+    return first + width * float(low), first + width * (float(high) + 1)
+
+
+def _commonest(small: Bytes) -> int:
+    return int(np.bincount(small.ravel()).max())
+
+
+def _smoothness(small: Bytes) -> float:
+    """Correlation of pixels with their neighbours, down and across, the lower of both."""
+    values = small.astype(np.float32)
+    pairs = ((values[1:], values[:-1]), (values[:, 1:], values[:, :-1]))
+    return min(_correlation(one, other) for one, other in pairs)
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    first, second = one - one.mean(), other - other.mean()
+    norm = float(np.sqrt(np.vdot(first, first) * np.vdot(second, second)))
+    return float(np.vdot(first, second)) / norm if norm > 0 else 1.0
+
+
+# --- Frames ---------------------------------------------------------------------------------
+
+BRIGHT_BAND = 0.2
+"""A band of the frame is brighter than this share of the range: black margins are normal."""
+EVEN = 0.10
+"""Levels of a band's line lie within this share of the range of their median…"""
+EVENLY = 0.88
+"""…for this share of the line."""
+RIM = 0.08
+"""A thin line counts as a frame this near to the edge, even with something dark outside it."""
+WIDEST = 0.45
+
+
+@dataclass(frozen=True)
+class _Bands:
+    """How far the constant bright bands reach in from each side, in pixels and as shares."""
+
+    pixels: tuple[int, int, int, int]
+    widths: tuple[float, float, float, float]
+    level: float
+
+    def inside(self, small: Bytes) -> Bytes:
+        """The picture without its frame."""
+        top, right, bottom, left = self.pixels
+        height, width = small.shape
+        return small[top : height - bottom, left : width - right]
+
+
+def _bands(small: Bytes) -> _Bands:
+    """The frame: each side's lines are judged within what the other sides leave."""
+    tall, wide = small.shape
+    lines = (small, small.T[::-1], small[::-1], small.T)
+    found = [_band(each) for each in lines]
+    top, right, bottom, left = (reach for reach, _ in found)
+    level = max((level for reach, level in found if reach), default=0.0)
+    shares = (top / tall, right / wide, bottom / tall, left / wide)
+    return _Bands((top, right, bottom, left), shares, level)
+
+
+def _band(lines: Bytes) -> tuple[int, float]:
+    """How many lines from the first the frame takes, and its level; (0, 0) without one."""
+    count = len(lines)
+    edge = lines[: max(1, int(WIDEST * count))]
+    # Where other sides have bands too, the ends of a line belong to them.
+    middle = edge[:, lines.shape[1] // 10 : -(lines.shape[1] // 10) or None]
+    level = np.median(middle, axis=1)
+    near = np.abs(middle - level[:, None]) <= EVEN * 255
+    even = (near.mean(axis=1) >= EVENLY) & (level >= BRIGHT_BAND * 255)
+    rim = max(2, int(RIM * count))
+    if not even[:rim].any():
+        return 0, 0.0
+    first = int(np.argmax(even))
+    if first and level[first] < level[:first].max() + 0.15 * 255:
+        return 0, 0.0  # a plain stretch of the picture, no line
+    after = np.flatnonzero(~even[first:])
+    last = first + int(after[0]) if len(after) else len(edge)
+    return last + (last < count // 2), float(level[first]) / 255
+
+
+# --- Inside the frame -----------------------------------------------------------------------
+
+
+def _look_inside(record: NDArray[Any], inside: Bytes) -> None:
+    """Fill what is measured of the picture without its frame."""
+    background, air = _background(inside)
+    content = _content(inside, background)
+    record["background"], record["air"] = background / 255, air
+    solid, labels, count = _solid(content)
+    head = _largest(labels, count)
+    record["head"] = head.mean()
+    record["parts"] = _parts(solid, labels, count)
+    record["repeat"] = _repeat(content)
+    record["bone"] = _bone(content, head)
+    for name, value in _letters(content, head).items():
+        record[name] = value
+    record["drawing"] = _drawing(inside, head)
+
+
+NEAR = 0.08
+"""What differs by less than this share of the range from the background is background."""
+
+
+def _background(inside: Bytes) -> tuple[int, float]:
+    """Level of the commonest value of the outer ring, and how much of the ring is near it.
+
+    Where no level takes a third of the ring, the background is black, and may be absent.
+    """
+    ring = np.concatenate([inside[:3].ravel(), inside[-3:].ravel(), inside[:, :3].ravel(),
+                           inside[:, -3:].ravel()])  # fmt: skip
+    counts = np.bincount(ring, minlength=256)
+    near = np.convolve(counts, np.ones(2 * int(NEAR * 255) + 1, int), "same")
+    level = int(np.argmax(near))
+    dark = near[int(NEAR * 255)] / ring.size
+    if level > int(NEAR * 255) * 2 and near[level] / ring.size > max(0.5, dark):
+        return level, float(near[level] / ring.size)
+    low = int(0.15 * 255)
+    return 0, float(counts[:low].sum() / ring.size)
+
+
+def _content(inside: Bytes, background: int) -> Bytes:
+    """How far each pixel is from the background, 0–255."""
+    if background < 2 * NEAR * 255:
+        return inside
+    away = np.abs(inside.astype(np.int16) - background)
+    return (away * (255 / max(int(away.max()), 1))).astype(np.uint8)
+
+
+def _solid(content: Bytes) -> tuple[Mask, NDArray[np.int32], int]:
+    """What is bright and thick, at half the working size, with its parts numbered."""
+    half = np.asarray(Image.fromarray(content).reduce(2))
+    bright = half > 0.12 * 255
+    solid = ndimage.binary_opening(bright, np.ones((5, 5), bool))
+    labels, count = ndimage.label(solid)
+    return solid, labels, int(count)
+
+
+def _largest(labels: NDArray[np.int32], count: int) -> Mask:
+    if not count:
+        return np.zeros(labels.shape, bool)
+    head: Mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    return ndimage.binary_fill_holes(head)  # type: ignore[no-any-return]
+
+
+def _parts(solid: Mask, labels: NDArray[np.int32], count: int) -> int:
+    """Solid parts of at least half the largest one's area that empty lines separate."""
+    if count < 2:
+        return count
+    areas = np.bincount(labels.ravel())[1:]
+    large = areas >= 0.5 * areas.max()
+    boxes = [box for box, keep in zip(ndimage.find_objects(labels), large, strict=True) if keep]
+    rows = [(box[0].start, box[0].stop) for box in boxes]
+    columns = [(box[1].start, box[1].stop) for box in boxes]
+    return max(_apart(rows) * 1, _apart(columns) * 1, 1)
+
+
+def _apart(spans: list[tuple[int, int]]) -> int:
+    """Into how many separate stretches the spans fall."""
+    count, reach = 0, -1
+    for start, stop in sorted(spans):
+        count += start > reach
+        reach = max(reach, stop)
+    return count
+
+
+def _repeat(content: Bytes) -> float:
+    """The least correlation among 2, 3 or 4 equal strips across or down, the best of these."""
+    tiny = np.asarray(Image.fromarray(content).resize((48, 48), Image.Resampling.BOX), np.float32)
+    best = 0.0
+    for picture in (tiny, tiny.T):
+        for pieces in (2, 3, 4):
+            strips = picture.reshape(pieces, 48 // pieces, 48)
+            best = max(best, _agreement(strips))
+    return best
+
+
+def _agreement(strips: Floats) -> float:
+    flat = strips.reshape(len(strips), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    norm = np.sqrt((flat**2).sum(axis=1))
+    if norm.min() <= 0:
+        return 0.0
+    return float(((flat @ flat.T) / np.outer(norm, norm)).min())
+
+
+# --- Computed tomography --------------------------------------------------------------------
+
+
+def _bone(content: Bytes, head: Mask) -> float:
+    """Thickness of a saturated ring around a dull inside, as a share of the head's width, or 0.
+
+    In CT under a brain window bone is at the top of the range all around, and nothing of the
+    brain comes near.
+    """
+    if head.mean() < 0.05:
+        return 0.0
+    half = np.asarray(Image.fromarray(content).reduce(2))
+    bone = (half > 0.9 * 255) & head
+    hollow = ndimage.binary_fill_holes(bone) & ~bone
+    inside = ndimage.binary_erosion(hollow, np.ones((3, 3), bool))
+    if inside.sum() < 0.3 * head.sum():
+        return 0.0
+    values = half[inside]
+    low, high = np.percentile(values, (5, 95))
+    if high > 0.75 * 255 or high - low > 0.45 * 255:
+        return 0.0
+    girth = np.count_nonzero(hollow & ~ndimage.binary_erosion(hollow))
+    return float(np.count_nonzero(bone) / max(girth, 1) / np.sqrt(head.sum()))
+
+
+# --- Letters and marks ----------------------------------------------------------------------
+
+STROKE_PX = 7
+"""Strokes of letters are thinner than this at working size."""
+SMALLEST_PX = 4
+TALLEST = 0.11
+
+
+def _letters(content: Bytes, head: Mask) -> dict[str, Any]:
+    """The fields on letters and marks."""
+    air = _air(head, content.shape)
+    bright = (content > 0.35 * 255) & air
+    labels, count = ndimage.label(bright, np.ones((3, 3), int))
+    spots = _spots(content, labels, int(count))
+    glyphs = _in_lines(spots[spots["glyph"]])
+    marks = spots[spots["square"]]
+    return {
+        "text_area": glyphs["box"].sum() / content.size,
+        "text_components": len(glyphs),
+        "text_corners": _by_corner(glyphs, content.shape),
+        "marks": len(marks),
+        "mark_area": marks["box"].sum() / content.size,
+    }
+
+
+def _air(head: Mask, shape: tuple[int, ...]) -> Mask:
+    """What lies outside the head, at working size."""
+    wide = ndimage.binary_dilation(head, iterations=5)
+    full = np.zeros(shape, bool)
+    twice = wide.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    full[: twice.shape[0], : twice.shape[1]] = twice
+    return ~full
+
+
+SPOT = np.dtype(
+    [("top", "i4"), ("left", "i4"), ("height", "i4"), ("width", "i4"), ("box", "i4"),
+     ("glyph", "?"), ("square", "?")]
+)  # fmt: skip
+
+
+def _spots(content: Bytes, labels: NDArray[np.int32], count: int) -> NDArray[Any]:
+    """Bright parts of the air, and which look like a letter or a filled square."""
+    spots = np.zeros(min(count, 400), SPOT)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    tallest = max(TALLEST * max(content.shape), 8)
+    for spot, (rows, columns), area in zip(
+        spots, ndimage.find_objects(labels)[:400], areas[:400], strict=True
+    ):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        spot["top"], spot["left"], spot["height"], spot["width"] = (
+            rows.start, columns.start, height, width)  # fmt: skip
+        spot["box"] = height * width
+        fill = int(area) / (height * width)
+        peak = int(content[rows, columns].max())
+        if peak < 0.5 * 255 or height < SMALLEST_PX or height > tallest:
+            continue
+        spot["square"] = fill > 0.85 and 0.6 <= width / height <= 1.7
+        spot["glyph"] = not spot["square"] and 0.2 < fill < 0.85 and 0.15 < width / height < 12
+    return spots
+
+
+def _in_lines(glyphs: NDArray[Any]) -> NDArray[Any]:
+    return glyphs
+
+
+def _by_corner(glyphs: NDArray[Any], shape: tuple[int, ...]) -> Floats:
+    """Area of the letters in each quarter of the picture, (4,)."""
+    low = glyphs["top"] + glyphs["height"] / 2 > shape[0] / 2
+    right = glyphs["left"] + glyphs["width"] / 2 > shape[1] / 2
+    quarter = 2 * low.astype(int) + right
+    area = np.bincount(quarter, weights=glyphs["box"], minlength=4) / (shape[0] * shape[1])
+    return area.astype(np.float32)
+
+
+# --- Drawings -------------------------------------------------------------------------------
+
+
+def _drawing(inside: Bytes, head: Mask) -> float:
+    return 0.0
+
+
+ODDITIES: dict[str, Callable[[NDArray[Any]], Mask]] = {}
+"""What is odd, by name, from records (N,) of type `ODDNESS`, (N,) bool."""

@@ -215,7 +215,7 @@ def _look_inside(record: NDArray[Any], inside: Bytes) -> None:
     record["parts"] = _parts(solid, labels, count)
     record["repeat"] = _repeat(content)
     record["bone"] = _bone(content, head)
-    for name, value in _letters(content, head).items():
+    for name, value in _letters(content).items():
         record[name] = value
     record["drawing"] = _drawing(inside, head)
 
@@ -333,67 +333,93 @@ def _bone(content: Bytes, head: Mask) -> float:
 
 # --- Letters and marks ----------------------------------------------------------------------
 
-STROKE_PX = 7
-"""Strokes of letters are thinner than this at working size."""
 SMALLEST_PX = 4
+"""Letters are taller than this at working size; dots and specks of noise aren't."""
 TALLEST = 0.11
+"""Letters are less tall than this share of the picture's longer side."""
+LONG = 0.15
+"""What reaches over this share of the picture is part of the head, a ruler or a drawing."""
+SPOTS = 600
+"""Bright parts that are looked at; where there are more, it is noise."""
+
+SPOT = np.dtype(
+    [
+        ("top", "i4"), ("left", "i4"), ("height", "i4"), ("width", "i4"), ("area", "i4"),
+        ("core", "i4"), ("peak", "u1"),
+    ]
+)  # fmt: skip
+"""A bright part of the air: its box, its pixels, those not at its edge, and its brightest."""
 
 
-def _letters(content: Bytes, head: Mask) -> dict[str, Any]:
+def _letters(content: Bytes) -> dict[str, Any]:
     """The fields on letters and marks."""
-    air = _air(head, content.shape)
-    bright = (content > 0.35 * 255) & air
-    labels, count = ndimage.label(bright, np.ones((3, 3), int))
-    spots = _spots(content, labels, int(count))
-    glyphs = _in_lines(spots[spots["glyph"]])
-    marks = spots[spots["square"]]
+    spots = _spots(content)
+    longer = max(content.shape)
+    fill = spots["area"] / np.maximum(_boxes(spots), 1)
+    aspect = spots["width"] / np.maximum(spots["height"], 1)
+    fits = (spots["height"] >= SMALLEST_PX) & (spots["height"] <= max(TALLEST * longer, 9))
+    thin = spots["core"] <= 0.25 * spots["area"]
+    letter = fits & thin & (fill > 0.18) & (fill < 0.9) & (aspect > 0.1) & (spots["peak"] > 110)
+    square = fits & (fill >= 0.85) & (aspect > 0.6) & (aspect < 1.7) & (spots["peak"] > 110)
+    glyphs = spots[letter & ~square]
+    glyphs = glyphs[_in_line(glyphs) | _lone(glyphs, len(spots))]
+    marks = spots[square] if not len(glyphs) else spots[:0]
     return {
-        "text_area": glyphs["box"].sum() / content.size,
+        "text_area": _boxes(glyphs).sum() / content.size,
         "text_components": len(glyphs),
         "text_corners": _by_corner(glyphs, content.shape),
         "marks": len(marks),
-        "mark_area": marks["box"].sum() / content.size,
+        "mark_area": _boxes(marks).sum() / content.size,
     }
 
 
-def _air(head: Mask, shape: tuple[int, ...]) -> Mask:
-    """What lies outside the head, at working size."""
-    wide = ndimage.binary_dilation(head, iterations=5)
-    full = np.zeros(shape, bool)
-    twice = wide.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
-    full[: twice.shape[0], : twice.shape[1]] = twice
-    return ~full
+def _boxes(spots: NDArray[Any]) -> NDArray[np.int64]:
+    return spots["height"].astype(np.int64) * spots["width"]
 
 
-SPOT = np.dtype(
-    [("top", "i4"), ("left", "i4"), ("height", "i4"), ("width", "i4"), ("box", "i4"),
-     ("glyph", "?"), ("square", "?")]
-)  # fmt: skip
-
-
-def _spots(content: Bytes, labels: NDArray[np.int32], count: int) -> NDArray[Any]:
-    """Bright parts of the air, and which look like a letter or a filled square."""
-    spots = np.zeros(min(count, 400), SPOT)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    tallest = max(TALLEST * max(content.shape), 8)
-    for spot, (rows, columns), area in zip(
-        spots, ndimage.find_objects(labels)[:400], areas[:400], strict=True
-    ):
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        spot["top"], spot["left"], spot["height"], spot["width"] = (
-            rows.start, columns.start, height, width)  # fmt: skip
-        spot["box"] = height * width
-        fill = int(area) / (height * width)
-        peak = int(content[rows, columns].max())
-        if peak < 0.5 * 255 or height < SMALLEST_PX or height > tallest:
-            continue
-        spot["square"] = fill > 0.85 and 0.6 <= width / height <= 1.7
-        spot["glyph"] = not spot["square"] and 0.2 < fill < 0.85 and 0.15 < width / height < 12
+def _spots(content: Bytes) -> NDArray[Any]:
+    """Bright parts of the air."""
+    bright = (content > 0.33 * 255) & ~_around_head(content)
+    labels, count = ndimage.label(bright, np.ones((3, 3), int))
+    if not 0 < count <= SPOTS:
+        return np.zeros(0, SPOT)
+    core = ndimage.binary_erosion(bright, np.ones((3, 3), bool))
+    spots = np.zeros(count, SPOT)
+    spots["area"] = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    spots["core"] = np.bincount(labels[core], minlength=count + 1)[1:]
+    for spot, (rows, columns) in zip(spots, ndimage.find_objects(labels), strict=True):
+        spot["top"], spot["height"] = rows.start, rows.stop - rows.start
+        spot["left"], spot["width"] = columns.start, columns.stop - columns.start
+        spot["peak"] = content[rows, columns].max()
     return spots
 
 
-def _in_lines(glyphs: NDArray[Any]) -> NDArray[Any]:
-    return glyphs
+def _around_head(content: Bytes) -> Mask:
+    """Where the head is, with scalp, ears and a little air, at working size."""
+    half = np.asarray(Image.fromarray(content).reduce(2))
+    labels, count = ndimage.label(half > 0.12 * 255)
+    long = np.zeros(count + 1, bool)
+    for place, box in enumerate(ndimage.find_objects(labels), 1):
+        long[place] = max(side.stop - side.start for side in box) > LONG * max(half.shape)
+    head = long[labels]
+    hull = _spanned(head, 0) & _spanned(head, 1)
+    wide = ndimage.binary_dilation(hull, np.ones((7, 7), bool))
+    return _doubled(wide, content.shape)
+
+
+def _spanned(mask: Mask, axis: int) -> Mask:
+    """Everything between the first and the last set pixel of each line along `axis`."""
+    first = np.logical_or.accumulate(mask, axis=axis)
+    last = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
+    spanned: Mask = first & last
+    return spanned
+
+
+def _doubled(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """A mask of half the size at full size; the odd last line is as its neighbour."""
+    twice = mask.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    short = ((0, shape[0] - twice.shape[0]), (0, shape[1] - twice.shape[1]))
+    return np.pad(twice, short, mode="edge")
 
 
 def _by_corner(glyphs: NDArray[Any], shape: tuple[int, ...]) -> Floats:
@@ -401,8 +427,33 @@ def _by_corner(glyphs: NDArray[Any], shape: tuple[int, ...]) -> Floats:
     low = glyphs["top"] + glyphs["height"] / 2 > shape[0] / 2
     right = glyphs["left"] + glyphs["width"] / 2 > shape[1] / 2
     quarter = 2 * low.astype(int) + right
-    area = np.bincount(quarter, weights=glyphs["box"], minlength=4) / (shape[0] * shape[1])
+    area = np.bincount(quarter, weights=_boxes(glyphs), minlength=4) / (shape[0] * shape[1])
     return area.astype(np.float32)
+
+
+def _in_line(glyphs: NDArray[Any]) -> Mask:
+    """Which have a neighbour of like height beside them on one line."""
+    top, left = glyphs["top"].astype(float), glyphs["left"].astype(float)
+    height, width = glyphs["height"].astype(float), glyphs["width"].astype(float)
+    middle = top + height / 2
+    taller = np.maximum(height[:, None], height[None])
+    level = np.abs(middle[:, None] - middle[None]) <= 0.3 * taller
+    alike = np.minimum(height[:, None], height[None]) >= 0.6 * taller
+    gap = np.maximum(left[:, None], left[None]) - np.minimum(
+        (left + width)[:, None], (left + width)[None]
+    )
+    beside = level & alike & (gap > 0) & (gap <= 1.2 * taller)
+    np.fill_diagonal(beside, False)
+    line: Mask = beside.any(axis=1)
+    return line
+
+
+def _lone(glyphs: NDArray[Any], spots: int) -> Mask:
+    """Which are clear enough to be a letter or a word by themselves, where the air is tidy."""
+    tidy = spots <= 12
+    fill = glyphs["area"] / np.maximum(_boxes(glyphs), 1)
+    clear = (glyphs["height"] >= 5) & (glyphs["peak"] > 150) & (fill > 0.3) & (fill < 0.8)
+    return clear & tidy
 
 
 # --- Drawings -------------------------------------------------------------------------------

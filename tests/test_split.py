@@ -256,7 +256,7 @@ def test_no_validation_or_no_test_may_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"protocol": "random"}, "expected group or report"),
+        ({"protocol": "random"}, "expected group, report, collection"),
         ({"test": 1.0}, "test is 1.0"),
         ({"validation": -0.1}, "validation is -0.1"),
         ({"test": float("nan")}, "test is nan"),
@@ -332,3 +332,92 @@ def test_splits_of_the_kaggle_folder(kaggle: Manifest) -> None:
     honest = split(kaggle)
     assert _sizes(honest) == pytest.approx({"train": 2737, "validation": 483, "test": 1380}, abs=6)
     assert copies_across(honest)[0] == 0
+
+
+# --- One collection left out ----------------------------------------------------------------
+
+
+def _collected() -> Manifest:
+    """Like the real folder, in four collections; every ninth group has a picture in two."""
+    manifest = _like_kaggle()
+    group = manifest.column("group")
+    collection = group % 4
+    collection[(group % 9 == 0) & (np.arange(len(group)) % 3 == 0)] = 1
+    return manifest.with_columns(collection=collection)
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_the_tested_collection_takes_its_whole_groups_along(fold: int) -> None:
+    divided = split(_collected(), protocol="collection", fold=fold)
+    group, part = divided.column("group"), divided.column("split")
+    inside = divided.column("collection") == fold
+    tested = set(group[inside].tolist())
+    expected = np.array([number in tested for number in group.tolist()])
+    assert ((part == "test") == expected).all()
+    assert (expected & ~inside).any()
+    for number in np.unique(group):
+        assert len(set(part[group == number])) == 1
+    rest = ~expected
+    assert (part[rest] == "validation").mean() == pytest.approx(0.15, abs=0.01)
+    assert (divided.column("fold") == divided.column("collection")).all()
+    note = divided.notes["split"]
+    assert (note["protocol"], note["fold"], note["folds"]) == ("collection", fold, 4)
+    assert f"{(expected & ~inside).sum()} test files are of other collections" in note["remarks"][0]
+
+
+def test_a_split_by_collection_depends_on_seed_and_pictures_alone() -> None:
+    manifest = _collected()
+    order = np.random.default_rng(1).permutation(len(manifest))
+    divided = split(manifest, protocol="collection", fold=2)
+    again = split(manifest.take(order), protocol="collection", fold=2)
+    assert again.table.equals(divided.table.take(order))
+    other = split(manifest, protocol="collection", fold=2, seed=1)
+    assert (other.column("split") != divided.column("split")).any()
+    assert ((other.column("split") == "test") == (divided.column("split") == "test")).all()
+
+
+def test_a_collection_of_one_class_may_be_the_test_and_says_so() -> None:
+    label = ["tumour", "healthy"] * 50 + ["tumour"] * 20
+    manifest = _rows(label, np.arange(120), collection=[0] * 100 + [1] * 20)
+    divided = split(manifest, protocol="collection", fold=1)
+    assert _sizes(divided)["test"] == 20
+    assert "the test holds 'tumour' alone" in divided.notes["split"]["remarks"][0]
+
+
+def test_rows_that_take_no_part_need_no_collection() -> None:
+    manifest = _rows(
+        ["tumour", "healthy"] * 20,
+        np.arange(40),
+        collection=[None, *[0] * 19, *[1] * 20],
+        error=["broken", *[None] * 39],
+    )
+    divided = split(manifest, protocol="collection", fold=0)
+    assert divided.column("split")[0] is None
+    assert _sizes(divided)["test"] == 19
+
+
+@pytest.mark.parametrize(
+    ("collection", "arguments", "says"),
+    [
+        ([None] * 40, {}, "40 of 40 rows have no collection"),
+        ([0] * 39 + [None], {}, "1 of 40 rows have no collection"),
+        ([0] * 20 + [3] * 20, {"fold": 1}, "no row belongs to the collection 1: there are 0, 3"),
+        ([0] * 40, {}, "nothing is left to train on"),
+        ([0] * 20 + [200] * 20, {}, "expected at most 127"),
+        ([0, 1] * 20, {"fold": 0}, "only 'healthy' is left to train on"),
+        ([0] * 20 + [1] * 20, {"folds": 2}, "leave it out"),
+        ([0] * 20 + [1] * 20, {"fold": -1}, "fold is -1"),
+    ],
+)
+def test_impossible_collections_are_refused(
+    collection: list[int | None], arguments: dict[str, Any], says: str
+) -> None:
+    manifest = _rows(["tumour", "healthy"] * 20, np.arange(40), collection=collection)
+    with pytest.raises(ManifestError, match=says):
+        split(manifest, protocol="collection", **arguments)
+
+
+def test_a_split_by_collection_needs_a_search_for_copies() -> None:
+    manifest = _rows(["tumour", "healthy"] * 20, None, collection=[0] * 20 + [1] * 20)
+    with pytest.raises(ManifestError, match="not searched"):
+        split(manifest, protocol="collection")

@@ -156,14 +156,23 @@ def _first_of(wanted: NDArray[np.int64], offered: NDArray[np.int64]) -> NDArray[
     return np.where(numbers[place] == wanted, first[place], -1).astype(np.int64)
 
 
+def turn_onto(turn: NDArray[np.int8], target: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The turn that maps one picture onto another, from those that map both onto a third.
+
+    Shapes: two of (n,) int8 in 0–7 → (n,) int8; see `data.copies.turned`.
+    """
+    back = np.array(UNDONE, dtype=np.int8)[target]
+    turns: NDArray[np.int8] = _composed()[turn, back]
+    return turns
+
+
 def _turns_onto(
     turn: NDArray[np.int8], other_turn: NDArray[np.int8], partner: NDArray[np.int64]
 ) -> NDArray[np.int8]:
-    """The turn that maps each row onto its partner: its own onto the first, then back again."""
-    undone = np.array(UNDONE, dtype=np.int8)
+    """The turn that maps each row onto its partner, (N,); 0 where it has none."""
     turns = np.zeros(len(turn), dtype=np.int8)
     paired = partner >= 0
-    turns[paired] = _composed()[turn[paired], undone[other_turn[partner[paired]]]]
+    turns[paired] = turn_onto(turn[paired], other_turn[partner[paired]])
     return turns
 
 
@@ -185,4 +194,5 @@ def _exact(manifest: Manifest, other: Manifest) -> NDArray[np.bool_]:
     known: set[Any] = set(other.readable().column("pixel_hash")) - {None}
     readable = manifest.column("error") == None  # noqa: E711  elementwise on objects
     same = np.array([pixels in known for pixels in manifest.column("pixel_hash")], dtype=np.bool_)
-    return same & readable
+    exact: NDArray[np.bool_] = same & readable
+    return exact

@@ -1,4 +1,5 @@
-"""Which rows train, which validate, which test: by whole groups, or as the report did it."""
+"""Which rows train, which validate, which test: by whole groups, by sub-collection, or as the
+report did it."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from clearhead.errors import ManifestError
 from clearhead.types import SPLITS, Manifest
 
-PROTOCOLS = ("group", "report")
-"""`group` keeps copies and patients on one side; `report` ignores them."""
+PROTOCOLS = ("group", "report", "collection")
+"""`group` keeps copies and patients on one side; `report` ignores them; `collection` tests on one
+sub-collection that nothing was trained on, copies and patients kept together."""
 
 MOST_FOLDS = 127
 """What the column `fold` can count to."""
@@ -41,7 +43,7 @@ class _Plan:
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise ManifestError(
-                f"no protocol is called {self.protocol!r}: expected {' or '.join(PROTOCOLS)}"
+                f"no protocol is called {self.protocol!r}: expected {', '.join(PROTOCOLS)}"
             )
         for name, share in (("test", self.test), ("validation", self.validation)):
             if not 0 <= share < 1:
@@ -50,10 +52,23 @@ class _Plan:
             raise ManifestError(f"the seed is {self.seed}: expected a whole number from 0 to 2³²-1")
         if self.folds is not None and not 2 <= self.folds <= MOST_FOLDS:
             raise ManifestError(f"folds is {self.folds}: expected from 2 to {MOST_FOLDS}")
-        if not 0 <= self.fold < (self.folds or 1):
+        if self.protocol == "collection":
+            self._check_collection()
+        elif not 0 <= self.fold < (self.folds or 1):
             raise ManifestError(
                 f"fold is {self.fold}: expected from 0 to {(self.folds or 1) - 1}, as there are "
                 f"{self.folds or 'no'} folds"
+            )
+
+    def _check_collection(self) -> None:
+        if self.folds is not None:
+            raise ManifestError(
+                f"folds is {self.folds}: with the protocol collection there are as many as the "
+                "manifest has collections, leave it out"
+            )
+        if not 0 <= self.fold <= MOST_FOLDS:
+            raise ManifestError(
+                f"fold is {self.fold}: expected the number of a collection, 0 to {MOST_FOLDS}"
             )
 
     @property
@@ -88,11 +103,14 @@ def split(
     holds its share of the files of each class. Chance comes from the pictures and the seed, never
     from the order of rows. Protocol `report` draws files at random and lets copies fall on both
     sides. With `folds`, every row is a test row in exactly one of them and `fold` says which is
-    the test now. Rows without label, rows set aside and rows that can't be read
+    the test now. Protocol `collection` tests on the sub-collection number `fold` and on every group
+    that has a picture in it; `fold` then says which collection a row belongs to, and `test` and
+    `folds` have no meaning. Rows without label, rows set aside and rows that can't be read
     belong to no split.
 
-    Errors: `ManifestError` for impossible arguments, where copies were not searched (`group`), and
-    where a class has too few groups for every part to hold it.
+    Errors: `ManifestError` for impossible arguments, where copies were not searched (`group`,
+    `collection`), where a class has too few groups for every part to hold it, and where
+    collections are unknown or one holds all that could be learnt from.
     """
     plan = _Plan(protocol, seed, test, validation, folds, fold)
     usable = np.flatnonzero(manifest.usable())
@@ -104,13 +122,15 @@ def split(
     order = np.argsort(manifest.column("source")[usable], kind="stable")
     rows = usable[order]
     drawn = manifest.take(rows)
+    if protocol == "collection":
+        return _without_collection(manifest, rows, drawn, plan)
     draw = _by_group if protocol == "group" else _at_random
     held = draw(drawn, plan.outer, seed)
     rest = np.flatnonzero(held != fold)
     inner = draw(drawn.take(rest), plan.inner, seed)
-    part = np.full(len(rows), "test", dtype=object)
-    part[rest] = np.where(inner == 0, "validation", "train")
-    return _filled(manifest, rows, part, held if folds else None).with_notes(
+    return _filled(
+        manifest, rows, _named(len(rows), rest, inner), held if folds else None
+    ).with_notes(
         split={
             "protocol": protocol,
             "seed": seed,
@@ -120,6 +140,13 @@ def split(
             "fold": fold if folds else None,
         }
     )
+
+
+def _named(count: int, rest: NDArray[np.int64], inner: NDArray[np.int64]) -> NDArray[np.object_]:
+    """The split of each row, (N,): test but for the rest, which the inner draw divides."""
+    part = np.full(count, "test", dtype=object)
+    part[rest] = np.where(inner == 0, "validation", "train")
+    return part
 
 
 def _filled(
@@ -177,6 +204,84 @@ def _at_random(rows: Manifest, parts: _Parts, seed: int) -> NDArray[np.int64]:
     return drawn
 
 
+# --- One collection left out ----------------------------------------------------------------
+
+
+def _without_collection(
+    manifest: Manifest, rows: NDArray[np.int64], drawn: Manifest, plan: _Plan
+) -> Manifest:
+    """The split that tests on the collection `plan.fold`, copies and patients kept together."""
+    collection = _collections(drawn, plan.fold)
+    groups = _searched_groups(drawn)
+    tested = np.isin(groups, groups[collection == plan.fold])
+    rest = np.flatnonzero(~tested)
+    _check_rest(drawn, rest, plan.fold)
+    inner = _by_group(drawn.take(rest), plan.inner, plan.seed)
+    part = _named(len(rows), rest, inner)
+    return _filled(manifest, rows, part, collection).with_notes(
+        split={
+            "protocol": plan.protocol,
+            "seed": plan.seed,
+            "test": None,
+            "validation": plan.validation,
+            "folds": int(collection.max()) + 1,
+            "fold": plan.fold,
+            "remarks": _remarks(drawn, tested, collection == plan.fold),
+        }
+    )
+
+
+def _collections(rows: Manifest, fold: int) -> NDArray[np.int64]:
+    """The collection of each row, (N,). Errors: `ManifestError` where unknown or none is `fold`."""
+    column = rows.table.column("collection")
+    if column.null_count:
+        raise ManifestError(
+            f"{column.null_count} of {len(rows)} rows have no collection: run `clearhead check "
+            "--fix` on the manifest first, which says where each file seems to come from"
+        )
+    collection: NDArray[np.int64] = column.to_numpy().astype(np.int64)
+    numbers = np.unique(collection)
+    if numbers[-1] > MOST_FOLDS:
+        raise ManifestError(
+            f"a collection is numbered {numbers[-1]}: expected at most {MOST_FOLDS}"
+        )
+    if fold not in numbers:
+        known = ", ".join(str(number) for number in numbers)
+        raise ManifestError(f"no row belongs to the collection {fold}: there are {known}")
+    return collection
+
+
+def _check_rest(rows: Manifest, rest: NDArray[np.int64], fold: int) -> None:
+    left = np.unique(rows.labels()[rest])
+    if not len(left):
+        raise ManifestError(
+            f"every picture is in the collection {fold} or has a copy or patient in it: nothing is "
+            "left to train on, name another with --fold"
+        )
+    if len(left) == 1 and len(np.unique(rows.labels())) > 1:
+        raise ManifestError(
+            f"without the collection {fold} only {rows.classes[left[0]]!r} is left to train on: "
+            "name another with --fold"
+        )
+
+
+def _remarks(rows: Manifest, tested: NDArray[np.bool_], inside: NDArray[np.bool_]) -> list[str]:
+    """What a reader must know of this test."""
+    remarks = []
+    drawn_in = int((tested & ~inside).sum())
+    if drawn_in:
+        remarks.append(
+            f"{drawn_in} test files are of other collections: copies or patients of the tested one"
+        )
+    classes = np.unique(rows.labels()[tested])
+    if len(classes) == 1:
+        remarks.append(
+            f"the test holds {rows.classes[classes[0]]!r} alone: it has a sensitivity or a "
+            "specificity, and no ROC-AUC"
+        )
+    return remarks
+
+
 # --- The draw by groups ---------------------------------------------------------------------
 
 
@@ -195,12 +300,7 @@ class _Groups:
 
 def _by_group(rows: Manifest, parts: _Parts, seed: int) -> NDArray[np.int64]:
     """Part of each row, (N,), drawn by whole groups, class by class."""
-    if rows.table.column("group").null_count:
-        raise ManifestError(
-            "copies were not searched in this manifest, so groups can't be kept together: run "
-            "`clearhead copies` on it first, or take --protocol report"
-        )
-    _, member = np.unique(rows.column("group"), return_inverse=True)
+    _, member = np.unique(_searched_groups(rows), return_inverse=True)
     groups = _groups(rows, member, f"{seed} {parts.name}")
     drawn = np.zeros(len(groups.size), dtype=np.int64)
     for label, name in enumerate(rows.classes):
@@ -209,6 +309,16 @@ def _by_group(rows: Manifest, parts: _Parts, seed: int) -> NDArray[np.int64]:
             _check_enough(len(chosen), parts, name)
             drawn[chosen] = _dealt(groups.of(chosen), parts)
     return drawn[member]
+
+
+def _searched_groups(rows: Manifest) -> NDArray[np.int64]:
+    """Group of each row, (N,). Errors: `ManifestError` where copies were not searched."""
+    if rows.table.column("group").null_count:
+        raise ManifestError(
+            "copies were not searched in this manifest, so groups can't be kept together: run "
+            "`clearhead copies` on it first, or take --protocol report"
+        )
+    return rows.groups()
 
 
 def _groups(rows: Manifest, member: NDArray[np.int64], salt: str) -> _Groups:

@@ -120,15 +120,17 @@ def tabulated(train: Mapping[str, NDArray[Any]], test: Mapping[str, NDArray[Any]
     training; rarer ones than the `MOST_CATEGORIES` most frequent, and unseen ones, are unknown.
     """
     encoded = [_encode(np.asarray(train[name]), np.asarray(test[name])) for name in train]
-    told = [columns for columns in encoded if not np.isnan(columns[0]).all()]
-    rows = [len(next(iter(side.values()))) for side in (train, test)]
-    return Tabulated(
-        *(
-            np.column_stack([np.empty((count, 0)), *(columns[side] for columns in told)])
-            for side, count in enumerate(rows)
-        ),
-        tuple(kind for columns in told for kind in [columns[2]] * _width(columns[0])),
-    )
+    sides = [
+        np.column_stack([np.empty((len(next(iter(columns.values()))), 0)), *own])
+        for columns, own in (
+            (train, [column for column, _, _ in encoded]),
+            (test, [column for _, column, _ in encoded]),
+        )
+    ]
+    finite = [np.where(np.isfinite(side), side, np.nan) for side in sides]
+    kinds = np.repeat([kind for _, _, kind in encoded], [_width(own) for own, _, _ in encoded])
+    told = ~np.isnan(finite[0]).all(axis=0)
+    return Tabulated(finite[0][:, told], finite[1][:, told], tuple(kinds[told].tolist()))
 
 
 def _width(column: NDArray[Any]) -> int:

@@ -104,7 +104,7 @@ class Page:
 
 def render_page(page: Page) -> str:
     """The page as one HTML document; the same content gives the same text."""
-    template = _environment().get_template("report.html.jinja")
+    template = environment().get_template("report.html.jinja")
     return template.render(
         page=page,
         figures=[_figure(figure) for figure in page.figures],
@@ -119,8 +119,9 @@ def render_page(page: Page) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Where the templates of every page come from: whatever they are given is escaped."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("clearhead.deliver"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -128,8 +129,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=verdict.percent, ends=verdict.interval_words)
-    return environment
+    made.filters.update(percent=verdict.percent, ends=verdict.interval_words)
+    return made
 
 
 # --- Parts ------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ MOST_PAIRED = 60
 """Conditions, the most telling, of which pairs are tried."""
 GAIN = 1.25
 """A pair of conditions must tell this much more than either to be worth its words."""
+MOST_TRIED = 32
+"""Rules that are counted on the other half; the level is shared out among them (Bonferroni)."""
 MOST_RULES = 8
 """Rules that are given."""
 OVERLAP = 0.7
@@ -196,8 +198,8 @@ def rules(
     A condition asks for a frequent value, or for a number above or at most one of its quantiles; a
     rule has one or two. What it tells is the share of distinct pictures for which it holds, times
     the divergence (bits) of its class's share, at the lower end of its interval, from the share
-    among all. A rule is given where on the other half, too, the interval of `level` begins above
-    that share, and where it says something else than those before it.
+    among all. The `MOST_TRIED` rules that tell most are given where on the other half, too, their
+    interval begins above that share, and where they say something else than those before.
 
     Errors: `ManifestError` for columns that don't fit or have no words.
     """
@@ -209,21 +211,31 @@ def rules(
     search, check = halves
     given: list[Rule] = []
     taken: list[tuple[int, NDArray[np.bool_]]] = []
-    kinds: set[tuple[Any, ...]] = set()
-    for found in _ranked(search, level):
-        if found.kind in kinds:
-            continue
-        rule = _counted(found, check, words, classes, level)
-        if rule is None or rule.interval[0] <= rule.base:
-            continue
+    for found in _once(_ranked(search, level))[:MOST_TRIED]:
         pictures = check.pictures(check.mask(found.conditions))
+        if not _confirmed(found, check.counts(pictures), check.base, level):
+            continue
         if all(other != found.label or _apart(pictures, seen) for other, seen in taken):
-            given.append(rule)
-            kinds.add(found.kind)
+            given.append(_counted(found, check, words, classes, level))
             taken.append((found.label, pictures))
-        if len(given) == MOST_RULES:
-            break
-    return tuple(given)
+    return tuple(given[:MOST_RULES])
+
+
+def _once(ranked: Sequence[_Found]) -> list[_Found]:
+    """The first of every kind."""
+    kept: dict[tuple[Any, ...], _Found] = {}
+    for found in ranked:
+        kept.setdefault(found.kind, found)
+    return list(kept.values())
+
+
+def _confirmed(
+    found: _Found, counts: NDArray[np.int64], base: NDArray[np.float64], level: float
+) -> bool:
+    """Whether other pictures, too, are of the class more often than all are."""
+    strict = 1 - (1 - level) / MOST_TRIED
+    low, _ = wilson(int(counts[found.label]), int(counts.sum()), strict)
+    return bool(low > base[found.label])
 
 
 def _check(
@@ -299,12 +311,7 @@ def _ranked(half: _Half, level: float) -> list[_Found]:
 
 def _promising(single: Sequence[_Found]) -> list[_Found]:
     """The best of every kind of condition of each column, at most `MOST_PAIRED`."""
-    kept: dict[tuple[Any, ...], _Found] = {}
-    for found in sorted(single, key=lambda found: -found.promises):
-        kept.setdefault(found.kind, found)
-        if len(kept) == MOST_PAIRED:
-            break
-    return list(kept.values())
+    return _once(sorted(single, key=lambda found: -found.promises))[:MOST_PAIRED]
 
 
 def _conditions(name: str, values: NDArray[Any], half: _Half) -> Iterator[Condition]:
@@ -377,13 +384,11 @@ def _divergence(share: float, base: float) -> float:
 
 def _counted(
     found: _Found, half: _Half, words: Mapping[str, str], classes: Sequence[str], level: float
-) -> Rule | None:
-    """The rule with the numbers of a half; None where it holds for nothing there."""
+) -> Rule:
+    """The rule with the numbers of a half."""
     mask = half.mask(found.conditions)
     counts = half.counts(half.pictures(mask))
     total = int(counts.sum())
-    if not total:
-        return None
     own = half.labels == found.label
     return Rule(
         conditions=found.conditions,

@@ -158,7 +158,7 @@ def look(picture: Picture, zones: Picture, found: bool) -> NDArray[Any]:
     record["background"] = list(_background(counts[:, OUTSIDE], fewest))
     record["rim"] = list(_rim(counts[:, RIM].sum(axis=0), counts[:, INSIDE].sum(axis=0), fewest))
     record["intensity"] = list(_intensity(counts.sum(axis=(0, 1))))
-    record["sharpness"] = list(_sharpness(picture, head))
+    record["sharpness"] = list(_sharpness(picture, head, record["intensity"][1] ** 2))
     record["shape"] = list(_shape(head)) if found else _no_shape()
     record["silhouette"] = cells(head).ravel() if found else math.nan
     record["thumbnail"] = cells(picture).ravel()
@@ -272,10 +272,9 @@ def _background(quarters: Counts, fewest: float) -> Iterator[float]:
     yield float(np.flatnonzero(counts)[-1])
     yield counts[0] / total
     yield counts[BRIGHT + 1 :].sum() / total
-    yield from (mean_and_spread(quarter)[0] for quarter in quarters)
-    for quarter in quarters:
-        here = quarter.sum()
-        yield quarter[BRIGHT + 1 :].sum() / here if here else math.nan
+    here = np.where(quarters.any(axis=1), quarters.sum(axis=1), math.nan)
+    yield from quarters @ LEVELS / here
+    yield from quarters[:, BRIGHT + 1 :].sum(axis=1) / here
 
 
 def _rim(rim: Counts, inside: Counts, fewest: float) -> Iterator[float]:
@@ -307,30 +306,34 @@ def _intensity(counts: Counts) -> Iterator[float]:
 # --- Sharpness ------------------------------------------------------------------------------
 
 
-def _sharpness(picture: Picture, head: NDArray[np.bool_]) -> Iterator[float]:
+def _sharpness(picture: Picture, head: NDArray[np.bool_], variance: float) -> Iterator[float]:
     where = head if head.any() else np.ones_like(head)
     yield from _spectrum(picture)
     stored = picture.astype(np.int16)
-    down = stored[:-2] - 2 * stored[1:-1] + stored[2:]
-    across = stored[:, :-2] - 2 * stored[:, 1:-1] + stored[:, 2:]
-    laplacian = (down[:, 1:-1] + across[1:-1]).astype(np.float32)
-    yield _ratio(float(np.square(laplacian).mean()), float(picture.var()))
-    yield _noise(down, where)
+    down = _bend(stored)
+    laplacian = (down[:, 1:-1] + _bend(stored.T).T[1:-1]).astype(np.float32).ravel()
+    yield _ratio(float(laplacian @ laplacian) / len(laplacian), variance)
+    yield _noise(np.abs(_bend(down.T).T), where[1:-1, 1:-1])
     yield _share_equal(picture[:, :-1], picture[:, 1:], where[:, :-1])
     yield _share_equal(picture[:-1], picture[1:], where[:-1])
 
 
-def _noise(down: NDArray[np.int16], where: NDArray[np.bool_]) -> float:
-    """Standard deviation of noise from second differences both ways, over `where` (S, S).
+def _bend(stored: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Second differences from row to row: (h, w) → (h − 2, w)."""
+    step = stored[1:] - stored[:-1]
+    bend: NDArray[np.int16] = step[1:] - step[:-1]
+    return bend
+
+
+def _noise(bends: NDArray[np.int16], where: NDArray[np.bool_]) -> float:
+    """Standard deviation of noise, from magnitudes of second differences both ways, over `where`.
 
     Source: J. Immerkær, *Fast Noise Variance Estimation*, CVIU 64 (1996), equation 2.
     """
-    both = np.abs(down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:])
-    inner = where[1:-1, 1:-1]
-    pixels = np.count_nonzero(inner)
+    pixels = np.count_nonzero(where)
     if not pixels:
         return math.nan
-    return math.sqrt(math.pi / 2) / 6 * float(np.sum(both, where=inner, dtype=np.int64)) / pixels
+    return math.sqrt(math.pi / 2) / 6 * int((bends * where).sum(dtype=np.int64)) / pixels
 
 
 def _share_equal(one: Picture, other: Picture, where: NDArray[np.bool_]) -> float:
@@ -403,7 +406,8 @@ def _sectors(side: int) -> NDArray[np.intp]:
 def _shape(head: NDArray[np.bool_]) -> Iterator[float]:
     """Of the head's pixels on the view, (S, S)."""
     side = len(head)
-    down, across = (head.sum(axis=axis, dtype=np.float64) for axis in (1, 0))
+    filled = head.astype(np.float32)
+    down, across = (filled.sum(axis=axis).astype(np.float64) for axis in (1, 0))
     area = down.sum()
     if not area:
         yield from _no_shape()
@@ -422,7 +426,7 @@ def _shape(head: NDArray[np.bool_]) -> Iterator[float]:
     yield row / side - 0.5
     yield column / side - 0.5
     yield math.hypot(row / side - 0.5, column / side - 0.5)
-    both = float((places - row) @ (head @ (places - column))) / area
+    both = (places - row) @ (filled @ (places - column).astype(np.float32)) / area
     yield from _ellipse(
         down @ (places - row) ** 2 / area, across @ (places - column) ** 2 / area, both
     )

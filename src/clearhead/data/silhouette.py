@@ -14,9 +14,13 @@ SEARCH_PX = 128
 CONTRAST = 0.12
 """A pixel stands out where it is above the darkest by this share of the range."""
 THIN = 2
-"""Pixels of the grid on either side by which letters and frames are thinner than a head."""
+"""Letters are not thicker than twice these pixels of the grid."""
 SCALP = 9
 """Pixels of the grid that skull and scalp may add around the brain."""
+GAP = 4
+"""A gap in the scalp is closed up to twice these pixels of the grid."""
+FRAME = 5
+"""A frame is thinner than this, pixels of the grid."""
 SMALLEST = 0.05
 """Share of the picture below which an object is no head."""
 
@@ -58,27 +62,47 @@ def reduced(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def _bright(small: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     low, high = np.percentile(small, (2, 98))
     bright: NDArray[np.bool_] = small > low + CONTRAST * (high - low)
-    return bright if high > low else None
+    return _without_frame(bright) if high > low else None
+
+
+def _without_frame(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without lines along the edges of the picture that end short of what lies inside.
+
+    A head that the picture cuts off goes on inwards; a frame doesn't.
+    """
+    bright = bright.copy()
+    for lines in (bright, bright[::-1], bright.T, bright.T[::-1]):
+        share = lines[: FRAME + 3].mean(axis=1)
+        framed = (share[:FRAME] >= 0.8) & (share[-1] < 0.6)
+        if framed.any():
+            lines[: np.flatnonzero(framed)[-1] + 1] = False
+    return bright
 
 
 def _head(bright: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    brain = largest(shrunk(bright, THIN))  # letters and frames are thin
+    brain = largest(shrunk(bright, THIN))  # letters are thin
     if brain is None:
         return None
-    brain = grown(brain, THIN) & bright
-    if np.count_nonzero(brain) < SMALLEST * brain.size:
-        return None
     # The scalp is thin too, but lies close around: what is bright there belongs to the head.
-    near = bright & grown(brain, SCALP)
-    return largest(_without_holes(near))
+    near = bright & grown(brain, THIN + SCALP)
+    closed = _closed(near, GAP)
+    head = largest(grown(shrunk(_without_holes(closed), THIN), THIN))
+    if head is None or np.count_nonzero(head) < SMALLEST * head.size:
+        return None
+    return head
 
 
-def _without_holes(near: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Holes filled, also those that a gap of the scalp opens; thin tails cut off."""
-    wide = np.pad(near, SCALP)
-    closed = shrunk(grown(wide, SCALP // 2), SCALP // 2)
-    filled = ndimage.binary_fill_holes(closed)[SCALP:-SCALP, SCALP:-SCALP]
-    return grown(shrunk(filled, THIN), THIN)
+def _closed(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+    """Gaps and bays narrower than twice `steps` filled; the picture's edge closes nothing."""
+    wide = np.pad(mask, steps)
+    return shrunk(grown(wide, steps), steps)[steps:-steps, steps:-steps]
+
+
+def _without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask (h, w) and all that it encloses."""
+    labels, _ = ndimage.label(~np.pad(mask, 1))
+    filled: NDArray[np.bool_] = labels[1:-1, 1:-1] != labels[0, 0]
+    return filled
 
 
 def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

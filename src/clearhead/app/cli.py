@@ -30,7 +30,7 @@ click.rich_click.SHOW_ARGUMENTS = True
 click.rich_click.COMMAND_GROUPS = {
     "clearhead": [
         {"name": "Start here", "commands": ["demo"]},
-        {"name": "Data", "commands": ["download", "phantom", "index", "copies", "split"]},
+        {"name": "Data", "commands": ["download", "phantom", "index", "copies", "check", "split"]},
         {"name": "Model", "commands": ["train", "evaluate"]},
         {"name": "Evidence", "commands": ["explain", "report"]},
         {"name": "Shell", "commands": ["completion"]},
@@ -251,13 +251,77 @@ def copies(
 
 @cli.command()
 @click.argument("manifest", type=FILE)
+@click.option("--against", type=FILE, multiple=True, help="manifest that must share no picture")
+@click.option("--only", multiple=True, help="check to run (repeat it); default all")
+@click.option("--out", type=FILE, default=None, help="folder for page and JSON [MANIFEST-check]")
+@click.option("--fix", "fixed", type=FILE, default=None, help="cleaned manifest to write")
+@click.option(
+    "--keep",
+    type=click.Choice(["one", "all"]),
+    default="one",
+    show_default=True,
+    help="--fix: one file per distinct picture, or all of them in their groups",
+)
+@click.option("--seed", default=0, show_default=True, help="same seed, same findings")
+@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@click.option("--workers", type=int, default=None, help="processes [number of cores]")
+@_talk
+def check(
+    manifest: Path,
+    only: tuple[str, ...],
+    out: Path | None,
+    fixed: Path | None,
+    keep: str,
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Say what makes results on MANIFEST unbelievable, before a model is trained on it.
+
+    Copies, labels that can be read off the file or its border, sub-collections, junk, balance, and
+    what the split lets through. Exit code 3 where a check fails. `--fix` writes a manifest in which
+    copies, contradictions and junk are set aside, each with its reason; nothing is deleted.
+
+    **Examples:** `clearhead check kaggle.parquet` ·
+    `clearhead check kaggle.parquet --against other.parquet --fix kaggle-clean.parquet`
+    """
+    from clearhead.audit.check import FAILED, examine, gather, known_checks
+    from clearhead.deliver.audit_page import render_audit
+    from clearhead.deliver.audit_words import summary
+    from clearhead.files import write_json, write_text
+
+    if fixed is not None and fixed.resolve() == manifest.resolve():
+        raise click.UsageError("--fix names the manifest under audit: name a new file")
+    known_checks(only)  # before the long work
+    progress = progress_for(quiet=quiet)
+    material = gather(manifest, progress=progress, **how)
+    audit = examine(material, only)
+    out = out or Path(f"{manifest.stem}-check")
+    write_json(out / "findings.json", audit.to_json())
+    write_text(out / "check.html", render_audit(audit, progress=progress))
+    page = str(out / "check.html")
+    lines, value = summary(audit, page), audit.to_json() | {"page": page}
+    if fixed is not None:
+        from clearhead.audit.fix import save_fixed
+
+        counts = save_fixed(material, manifest, fixed, keep=keep)
+        value["fixed"] = {"manifest": str(fixed), "aside": counts}
+        lines += [f"{fixed}: {sum(counts.values())} rows set aside, each with its reason"]
+        lines += [f"  {count} {reason}" for reason, count in counts.items()]
+    _say(as_json, value, *lines)
+    sys.exit(FAILED if audit.failed else 0)
+
+
+@cli.command()
+@click.argument("manifest", type=FILE)
 @click.option("--out", type=FILE, default=None, help="manifest to write [the same file]")
 @click.option(
     "--protocol",
-    type=click.Choice(["group", "report"]),
+    type=click.Choice(["group", "report", "collection"]),
     default="group",
     show_default=True,
-    help="whole groups of copies and patients together, or the report's plain random split",
+    help="whole groups of copies and patients together, one sub-collection as the test, or the "
+    "report's plain random split",
 )
 @click.option("--seed", default=0, show_default=True, help="same seed, same split")
 @click.option("--test", default=0.30, show_default=True, help="share of the files held out")
@@ -272,12 +336,13 @@ def split(manifest: Path, out: Path | None, quiet: bool, as_json: bool, **how: A
     """
     import numpy as np
 
-    from clearhead.data.manifest import load_manifest, save_manifest
+    from clearhead.data.manifest import carry_thumbnails, load_manifest, save_manifest
     from clearhead.data.split import copies_across, split
     from clearhead.types import SPLITS
 
     rows = split(load_manifest(manifest), **how)
     save_manifest(rows, out or manifest)
+    carry_thumbnails(manifest, out or manifest)
     part, label, group = rows.column("split"), rows.column("label"), rows.groups()
     value: dict[str, Any] = {"manifest": str(out or manifest), "protocol": how["protocol"]}
     lines = []

@@ -80,11 +80,13 @@ def _without_frame(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _head(bright: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    brain = largest(shrunk(bright, THIN))  # letters are thin
-    if brain is None:
+    solid = shrunk(bright, THIN)  # letters are thin
+    # Skull base and air part a head into several solid pieces; what lies close belongs together.
+    core = largest(grown(solid, THIN + GAP))
+    if core is None:
         return None
     # The scalp is thin too, but lies close around: what is bright there belongs to the head.
-    near = bright & grown(brain, THIN + SCALP)
+    near = bright & grown(core, SCALP - GAP)
     closed = _closed(near, GAP)
     head = largest(grown(shrunk(_without_holes(closed), THIN), THIN))
     if head is None or np.count_nonzero(head) < SMALLEST * head.size:

@@ -45,7 +45,7 @@ ODDNESS = np.dtype(
         ("mark_area", "f4"),
         ("frame", "f4", (4,)),  # width of the constant band: top, right, bottom, left
         ("frame_level", "f4"),  # its level; 0 where there is none
-        ("drawing", "f4"),  # area of thin strokes of one value over the head
+        ("drawing", "f4"),  # area of thin closed strokes of the brightest tone over the head
         ("colour", "f4"),  # share of coloured pixels; NaN until the caller fills it
     ]
 )
@@ -360,9 +360,11 @@ def _bone(content: Bytes, head: Mask) -> float:
         return 0.0
     half = np.asarray(Image.fromarray(content).reduce(2))
     bone = (half > 0.9 * 255) & head
+    if np.count_nonzero(bone) < 0.03 * np.count_nonzero(head):
+        return 0.0
     hollow = _filled(bone) & ~bone
     inside = _shrunk(hollow, 1)
-    if inside.sum() < 0.3 * head.sum():
+    if np.count_nonzero(inside) < 0.3 * np.count_nonzero(head):
         return 0.0
     values = half[inside]
     low, high = np.percentile(values, (5, 95))
@@ -501,35 +503,20 @@ def _lone(glyphs: NDArray[Any], spots: int) -> Mask:
 
 # --- Drawings -------------------------------------------------------------------------------
 
-STRAIGHT = 0.18
-"""Thin bright upright or level lines are drawn where they are this long, of the longer side."""
 LOOP = (0.08, 0.7)
 """Closed thin bright loops are drawn where their boxes measure this, of the longer side."""
 
 
 def _drawing(inside: Bytes, head: Mask) -> float:
-    """Area of boxes, lines and loops in the brightest tone over the head, in strokes of even width.
+    """Area of boxes and circles in thin strokes of the brightest tone over the head.
 
-    Arrows and letters over the brain stay unseen: bright vessels look alike.
+    Arrows, lines and letters over the head stay unseen where they are grey: bright vessels and a
+    scalp cut straight look alike. Coloured ones show in `colour`.
     """
-    bright = (inside > 0.92 * 255) & _doubled(_grown(head, 2), inside.shape)
-    length = max(12, round(STRAIGHT * max(inside.shape)))
-    lines = _straight(bright, length) | _straight(bright.T, length).T
-    return float(np.count_nonzero(lines | _loops(bright)) / inside.size)
-
-
-def _straight(bright: Mask, length: int) -> Mask:
-    """Level runs of at least `length` pixels that are at most three pixels thick."""
-    thin = np.zeros(bright.shape, bool)
-    thin[3:-3] = bright[3:-3] & ~bright[:-6] & ~bright[6:]
-    counts = np.cumsum(np.pad(thin, ((0, 0), (1, 0))), axis=1, dtype=np.int32)
-    run = np.zeros(bright.shape, bool)
-    if thin.shape[1] <= length:
-        return run
-    full = counts[:, length:] - counts[:, :-length] == length
-    for shift in np.flatnonzero(full.any(axis=0)):
-        run[:, shift : shift + length] |= full[:, shift, None]
-    return run
+    rows, columns = 2 * (inside.shape[0] // 2), 2 * (inside.shape[1] // 2)
+    fours = (inside[:rows, :columns] > 0.92 * 255).reshape(rows // 2, 2, columns // 2, 2)
+    bright = fours.any(axis=(1, 3)) & _grown(head, 2)[: rows // 2, : columns // 2]
+    return float(np.count_nonzero(_loops(bright)) / bright.size)
 
 
 def _loops(bright: Mask) -> Mask:
@@ -560,8 +547,10 @@ NOISE = 0.4
 AIR = 0.12
 """Less of the outer ring is background where something fills the picture to all its edges."""
 BONE = 0.018
+ANNOTATED = 0.0005
+"""More coloured pixels than this are marks, a logo or a tint…"""
 COLOUR = 0.05
-"""As in `data.read`: colour photographs and colour maps have several times as much."""
+"""…and more than this a colour picture, as `data.read` has it."""
 
 
 def _blank(odd: NDArray[Any]) -> Mask:
@@ -600,6 +589,11 @@ def _coloured(odd: NDArray[Any]) -> Mask:
     return coloured
 
 
+def _annotated(odd: NDArray[Any]) -> Mask:
+    annotated: Mask = (odd["colour"] > ANNOTATED) & (odd["colour"] <= COLOUR)
+    return annotated
+
+
 ODDITIES: dict[str, Callable[[NDArray[Any]], Mask]] = {
     "blank": _blank,
     "noise": _noise,
@@ -611,7 +605,7 @@ ODDITIES: dict[str, Callable[[NDArray[Any]], Mask]] = {
     "text": lambda odd: odd["text_components"] > 0,
     "mark": lambda odd: odd["marks"] > 0,
     "frame": lambda odd: odd["frame"].max(axis=-1) > 0,
-    "drawing": lambda odd: odd["drawing"] > 0,
+    "drawing": lambda odd: (odd["drawing"] > 0) | _annotated(odd),
 }
 """What is odd, by name, from records (N,) of type `ODDNESS`, (N,) bool."""
 

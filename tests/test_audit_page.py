@@ -197,20 +197,43 @@ def test_page_opens_with_the_verdict_and_ends_with_how_it_was_made(folder: Path)
     ]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
-    for words in ("Seconds 1 min 23 s", "Seed 3", "Resamples 1,000", "2026-05-04 03:02 UTC"):
+    for words in (
+        "Took 1 min 23 s",
+        "clearhead 0.2.0",
+        "Seed 3",
+        "Resamples 1,000",
+        "Made 2026-05-04 03:02 UTC",
+    ):
         assert words in text
 
 
 def test_every_finding_stands_once_in_the_summary_and_once_in_its_section(folder: Path) -> None:
     audit = make_audit(folder)
     page = render_audit(audit)
-    summary, _, sections = page.partition('<h2 id="leaks">')
+    summary, sections = (Reader(f"<p>{part}</p>").text for part in _halves(page))
     for finding in audit.findings:
         assert summary.count(finding.message) == 1, finding
         assert sections.count(finding.message) == 1, finding
-        assert sections.count(f"<code>{finding.check}</code>") == 1
+        assert sections.count(f"{finding.check} ") == 1
     places = [summary.index(finding.message) for finding in audit.findings]
     assert places == sorted(places)
+
+
+def _halves(page: str) -> tuple[str, str]:
+    main = page.partition("<main>")[2].partition("</main>")[0]
+    summary, heading, sections = main.partition('<section aria-labelledby="leaks">')
+    return summary, heading + sections
+
+
+def test_commands_and_what_follows_the_first_sentence_are_set_apart(folder: Path) -> None:
+    message = "4.5 % of a.png are copies. Split again with `clearhead split`. It’s easy."
+    section = Section("s", "S", (Finding("copies.across", "fail", message),))
+    page = render_audit(DataAudit(rows_of(folder), (section,)))
+    assert page.count("<code>clearhead split</code>") == 2
+    assert '4.5 % of a.png are copies. <span class="quiet">Split again with' in page
+    odd = Section("s", "S", (Finding("junk.names", "fail", "a`b.png is odd"),))
+    assert page.count("`") == 0
+    assert "a`b.png is odd" in render_audit(DataAudit(rows_of(folder), (odd,)))
 
 
 def test_notes_are_folded_unless_there_is_nothing_worse(folder: Path) -> None:

@@ -28,6 +28,11 @@ OPEN_TILES = 18
 TONES = {"fail": "bad", "warn": "doubt", "info": "note"}
 LEVEL_WORDS = {"fail": "failed", "warn": "warning", "info": "note"}
 
+SENTENCE = re.compile(r"(?<=[^.\s][.!?])\s+(?=[^\W\d_a-z])")
+"""Where a sentence ends: a stop, then a capital letter."""
+MADE_WORDS = {"seconds": "Took", "when": "Made", "version": "clearhead"}
+"""What the page calls a fact of how it was made; the others by their own name."""
+
 UNSEEN = (
     "A shortcut that no check looks for. “No check failed” is not “the data is fine”.",
     "Wrong diagnoses: labels are compared between copies, never with the truth.",
@@ -114,6 +119,10 @@ class _Row:
     target: str
     """The anchor of its figure, else its own."""
     target_title: str
+    first: str
+    """The first sentence of its message: what is the matter."""
+    rest: str
+    """What follows: the numbers behind it, what to do."""
     numbers: str
     sources: tuple[str, ...]
     hidden: int
@@ -161,10 +170,17 @@ def _row(finding: Finding, section: Section, figures: Sequence[_Figure], names: 
         TONES.get(finding.level, "note"),
         shown.id if shown else own,
         shown.content.title if shown else section.title,
+        *_sentences(finding.message),
         _numbers(finding),
         finding.sources[:MOST_SOURCES],
         max(len(finding.sources) - MOST_SOURCES, 0),
     )
+
+
+def _sentences(message: str) -> tuple[str, str]:
+    """The first sentence and the rest; a full stop inside a name doesn't end a sentence."""
+    first, *rest = SENTENCE.split(message, maxsplit=1)
+    return first, "".join(rest)
 
 
 def _numbers(finding: Finding) -> str:
@@ -202,7 +218,7 @@ def _facts(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _facts(value)
         elif value is not None and value != [] and value != ():
-            yield name.replace("_", " ").capitalize(), _told(name, value)
+            yield MADE_WORDS.get(name, name.replace("_", " ").capitalize()), _told(name, value)
 
 
 def _told(name: str, value: Any) -> str:

@@ -218,7 +218,7 @@ class _Found:
     size: NDArray[np.str_]
 
     def label_of(self, place: int) -> str:
-        return f"{self.numbers[place]}: {self.names[place]}"
+        return f"{self.numbers[place]} · {self.names[place]}"
 
     @property
     def group_table(self) -> NDArray[np.int64]:

@@ -101,8 +101,8 @@ def probe(
     beside fixed predictions shows (half of the variance is missed; for accuracies see Noirhomme
     et al., *NeuroImage: Clinical* 2014). So each fold after the first is read by a function learnt
     from the folds before it alone. Its labels had no part in that function, so shuffling them
-    there gives an exact p-value without learning again; those of the folds are independent of
-    each other and are joined by Stouffer's sum.
+    there gives an exact p-value without learning again; those of the folds, which share out the
+    `permutations`, are independent of each other and are joined by Stouffer's sum.
 
     Errors: `ManifestError` for no rows or columns that don't fit, `RecipeError` for an unknown
     learner or impossible numbers.
@@ -334,7 +334,7 @@ def _chance(
     seed: int,
 ) -> float:
     """The p-value described in `probe`."""
-    pieces = []
+    pieces, shuffles = [], -(-permutations // (folds - 1))
     for fold in range(1, folds):
         test = rows.folds == fold
         if fold == folds - 1:
@@ -344,7 +344,7 @@ def _chance(
         groups = np.flatnonzero(rows.group_folds == fold)
         means = _group_means(table, np.searchsorted(groups, rows.groups[test]), len(groups))
         rng = np.random.default_rng([seed, 3, fold])
-        pieces.append(permuted_p(means, rows.group_labels[groups], permutations, rng))
+        pieces.append(permuted_p(means, rows.group_labels[groups], shuffles, rng))
     return stouffer(pieces)
 
 

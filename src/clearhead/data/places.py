@@ -455,7 +455,7 @@ def _convex_area(head: NDArray[np.bool_], top: int, bottom: int) -> float:
 
 
 def _ellipse(down: float, across: float, both: float) -> tuple[float, float]:
-    """Eccentricity and tilt of the ellipse with these second moments; the tilt in (−90, 90]."""
+    """Eccentricity and tilt of the ellipse with these second moments; the tilt from −90 to 90."""
     middle, half = (down + across) / 2, math.hypot((down - across) / 2, both)
     if half <= 1e-9 * middle:
         return 0.0, 0.0

@@ -367,11 +367,11 @@ def _bone(content: Bytes, head: Mask) -> float:
     if np.count_nonzero(inside) < 0.3 * np.count_nonzero(head):
         return 0.0
     values = half[inside]
-    low, high = np.percentile(values, (5, 95))
+    low, high = np.percentile(values, (5, 95)).tolist()
     if high > 0.75 * 255 or high - low > 0.52 * 255:
         return 0.0
-    girth = np.count_nonzero(hollow & ~inside)
-    return float(np.count_nonzero(bone) / max(girth, 1) / np.sqrt(head.sum()))
+    girth = int(np.count_nonzero(hollow & ~inside))
+    return float(np.count_nonzero(bone)) / max(girth, 1) / float(np.sqrt(head.sum()))
 
 
 # --- Letters and marks ----------------------------------------------------------------------
@@ -408,7 +408,7 @@ def _letters(content: Bytes) -> dict[str, Any]:
     letter = fits & thin & (fill > 0.18) & (fill < 0.9) & (aspect > 0.1) & (spots["peak"] > 110)
     square = fits & (fill >= 0.85) & (aspect > 0.6) & (aspect < 1.7) & (spots["peak"] > 110)
     glyphs = spots[letter & ~square]
-    glyphs = glyphs[_in_line(glyphs) | _lone(glyphs, np.count_nonzero(fits))]
+    glyphs = glyphs[_in_line(glyphs) | _lone(glyphs, int(np.count_nonzero(fits)))]
     marks = spots[square] if not len(glyphs) else spots[:0]
     return {
         "text_area": _boxes(glyphs).sum() / content.size,
@@ -420,7 +420,8 @@ def _letters(content: Bytes) -> dict[str, Any]:
 
 
 def _boxes(spots: NDArray[Any]) -> NDArray[np.int64]:
-    return spots["height"].astype(np.int64) * spots["width"]
+    boxes: NDArray[np.int64] = spots["height"].astype(np.int64) * spots["width"]
+    return boxes
 
 
 def _spots(content: Bytes) -> NDArray[Any]:

@@ -382,6 +382,15 @@ def test_a_value_off_the_axis_is_marked_as_such(value: float, beyond: str, where
     assert (point.place, point.beyond, point.low, point.high) == (where, beyond, 0.0, 100.0)
 
 
+def test_a_reference_off_the_axis_has_words_but_no_line(folder: Path) -> None:
+    chart = dataclasses.replace(probes(), references=(("chance", 0.1), ("majority", 0.6)))
+    section = Section("s", "S", (), dots=(chart,))
+    around = Tree(page := render_audit(DataAudit(rows_of(folder), (section,)))).around
+    drawn = {each["x1"] for _, each, _ in around if (each.get("class") or "")[:10] == "reference "}
+    assert drawn == {"27.273%"}
+    assert "← chance 0.1" in page
+
+
 def test_a_value_that_is_no_number_has_no_mark() -> None:
     chart = Dots(
         "d",

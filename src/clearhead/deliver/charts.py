@@ -77,11 +77,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on the axis and its words; `late` where words stand left of it."""
+    """A place on the axis and its words."""
 
     place: float
     words: str
     late: bool = False
+    """Whether the words stand left of the place."""
+    beyond: bool = False
+    """Whether its value lies outside the axis, so that no line may be drawn."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,12 @@ def ticks(span: tuple[float, float]) -> list[tuple[float, str]]:
 
 def _reference(words: str, value: float, span: tuple[float, float]) -> Tick:
     where = place(value, span)
-    number = _short(value, decimals_for(span[1] - span[0]))
-    return Tick(where, f"{words} {number}", late=where > 50)
+    told = f"{words} {_short(value, decimals_for(span[1] - span[0]))}"
+    if value < span[0]:
+        return Tick(where, f"← {told}", beyond=True)
+    if value > span[1]:
+        return Tick(where, f"{told} →", late=True, beyond=True)
+    return Tick(where, told, late=where > 50)
 
 
 def _find(marks: Iterable[Mark], series: str) -> Mark | None:

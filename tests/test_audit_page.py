@@ -32,6 +32,7 @@ from clearhead.deliver.audit_page import (
     MOST_SOURCES,
     OPEN_TILES,
     UNSEEN,
+    first_sentence,
     render_audit,
 )
 from clearhead.deliver.tiles import MOST_TILES
@@ -225,15 +226,31 @@ def _halves(page: str) -> tuple[str, str]:
     return summary, heading + sections
 
 
-def test_commands_and_what_follows_the_first_sentence_are_set_apart(folder: Path) -> None:
+def test_the_summary_gives_first_sentences_and_sections_the_rest(folder: Path) -> None:
     message = "4.5 % of a.png are copies. Split again with `clearhead split`. It’s easy."
-    section = Section("s", "S", (Finding("copies.across", "fail", message),))
+    section = Section("leaks", "S", (Finding("copies.across", "fail", message),))
     page = render_audit(DataAudit(rows_of(folder), (section,)))
-    assert page.count("<code>clearhead split</code>") == 2
-    assert '4.5 % of a.png are copies. <span class="quiet">Split again with' in page
+    summary, sections = _halves(page)
+    assert "4.5 % of a.png are copies." in summary
+    assert "Split again" not in summary
+    assert "Split again with <code>clearhead split</code>. It’s easy." in sections
     odd = Section("s", "S", (Finding("junk.names", "fail", "a`b.png is odd"),))
-    assert page.count("`") == 0
     assert "a`b.png is odd" in render_audit(DataAudit(rows_of(folder), (odd,)))
+
+
+@pytest.mark.parametrize(
+    ("message", "first"),
+    [
+        ("All.", "All."),
+        ("In 0.5 is chance. A model", "In 0.5 is chance."),
+        ("Is it? Yes.", "Is it?"),
+        ("case 7.PNG and 8.TIF are odd", "case 7.PNG and 8.TIF are odd"),
+        ("About 3. and 4. of five", "About 3. and 4. of five"),
+        ("", ""),
+    ],
+)
+def test_where_the_first_sentence_ends(message: str, first: str) -> None:
+    assert first_sentence(message) == first
 
 
 def test_notes_are_folded_unless_there_is_nothing_worse(folder: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 from click.exceptions import NoArgsIsHelpError
@@ -21,6 +21,9 @@ import clearhead
 from clearhead.app.flags import recipe_flags, recipe_from
 from clearhead.app.progress import progress_for
 from clearhead.errors import ClearheadError
+
+if TYPE_CHECKING:
+    from clearhead.audit.material import Material
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -302,14 +305,25 @@ def check(
     page = str(out / "check.html")
     lines, value = summary(audit, page), audit.to_json() | {"page": page}
     if fixed is not None:
-        from clearhead.audit.fix import save_fixed
-
-        counts = save_fixed(material, manifest, fixed, keep=keep)
-        value["fixed"] = {"manifest": str(fixed), "aside": counts}
-        lines += [f"{fixed}: {sum(counts.values())} rows set aside, each with its reason"]
-        lines += [f"  {count} {reason}" for reason, count in counts.items()]
+        aside = _fix(material, fixed, keep)
+        value["fixed"] = {"manifest": str(fixed), "aside": aside}
+        words = ", ".join(f"{count} {kind}" for kind, count in aside.items())
+        lines.append(f"{fixed}: {sum(aside.values())} rows set aside ({words or 'none'})")
     _say(as_json, value, *lines)
     sys.exit(FAILED if audit.failed else 0)
+
+
+def _fix(material: Material, path: Path, keep: str) -> dict[str, int]:
+    """Write the cleaned manifest; how many rows are set aside for each kind of reason."""
+    from clearhead.audit.fix import fix
+    from clearhead.audit.junk import set_aside
+    from clearhead.data.manifest import carry_thumbnails, save_manifest
+
+    cleaned = fix(material, keep=keep, junk=set_aside(material))
+    save_manifest(cleaned, path)
+    carry_thumbnails(material.path, path)
+    counts: dict[str, int] = cleaned.notes["fix"]["set_aside"]
+    return counts
 
 
 @cli.command()

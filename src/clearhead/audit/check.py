@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import clearhead
+from clearhead.audit.balance import balance
 from clearhead.audit.copies import copies
+from clearhead.audit.junk import junk
+from clearhead.audit.leaks import leaks
 from clearhead.audit.material import Against, Material
 from clearhead.audit.section import DataAudit, Section
+from clearhead.audit.shuffle import split_sanity
+from clearhead.audit.sources import sources
 from clearhead.data.copies import find_copies
 from clearhead.data.manifest import load_manifest, load_thumbnails
 from clearhead.data.traits import measure_traits
@@ -24,6 +29,11 @@ from clearhead.types import Manifest, Progress, silent
 
 CHECKS: dict[str, Callable[[Material], Section]] = {
     "copies": copies,
+    "split": split_sanity,
+    "leaks": leaks,
+    "sources": sources,
+    "junk": junk,
+    "balance": balance,
 }
 """What is looked at; each gives one section of the audit."""
 

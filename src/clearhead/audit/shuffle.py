@@ -47,7 +47,8 @@ class _Memory:
     @property
     def same(self) -> NDArray[np.bool_]:
         """Whether the test file and what it reminds of are of one group."""
-        return self.groups == self.nearest
+        same: NDArray[np.bool_] = self.groups == self.nearest
+        return same
 
 
 def split_sanity(material: Material) -> Section:

@@ -37,6 +37,7 @@ ODDNESS = np.dtype(
         ("head", "f4"),  # area of the largest solid part
         ("parts", "f4"),  # solid parts of like size, parted by empty rows or columns
         ("repeat", "f4"),  # correlation of the tiles into which a contact sheet would divide
+        ("seam", "f4"),  # how much darker the lines between such tiles are than the tiles
         ("bone", "f4"),  # thickness of a saturated closed ring around a dull inside, of its width
         ("text_area", "f4"),  # boxes around letters
         ("text_components", "f4"),  # letters, or runs of letters that touch
@@ -221,7 +222,7 @@ def _look_inside(record: NDArray[Any], inside: Bytes) -> None:
     head = _largest(labels, count)
     record["head"] = head.mean()
     record["parts"] = _parts(solid, labels, count)
-    record["repeat"] = _repeat(content)
+    record["repeat"], record["seam"] = _tiles(content)
     record["bone"] = _bone(content, head)
     for name, value in _letters(content).items():
         record[name] = value
@@ -294,15 +295,26 @@ def _apart(spans: list[tuple[int, int]]) -> int:
     return count
 
 
-def _repeat(content: Bytes) -> float:
-    """The least correlation among 2, 3 or 4 equal strips across or down, the best of these."""
+TILINGS = (2, 3, 4)
+"""Into how many tiles a contact sheet may divide, across and down."""
+
+
+def _tiles(content: Bytes) -> tuple[float, float]:
+    """How alike the tiles of a contact sheet would be, and how dark the seams between them.
+
+    The least correlation among equal strips across or down, the best of the tilings; and one minus
+    the brightest of a tiling's seams over the upper quartile of all lines, the best likewise.
+    """
     tiny = np.asarray(Image.fromarray(content).resize((48, 48), Image.Resampling.BOX), np.float32)
-    best = 0.0
+    alike, dark = 0.0, 0.0
     for picture in (tiny, tiny.T):
-        for pieces in (2, 3, 4):
-            strips = picture.reshape(pieces, 48 // pieces, 48)
-            best = max(best, _agreement(strips))
-    return best
+        lines = picture.mean(axis=1)
+        usual = max(float(np.partition(lines, 35)[35]), 1.0)
+        for pieces in TILINGS:
+            alike = max(alike, _agreement(picture.reshape(pieces, 48 // pieces, 48)))
+            seams = np.arange(1, pieces) * (48 // pieces)
+            dark = max(dark, 1 - float(np.fmin(lines[seams - 1], lines[seams]).max()) / usual)
+    return alike, dark
 
 
 def _agreement(strips: Floats) -> float:
@@ -548,6 +560,7 @@ NOISE = 0.4
 AIR = 0.12
 """Less of the outer ring is background where something fills the picture to all its edges."""
 BONE = 0.018
+"""A closed saturated ring thicker than this is a skull in CT."""
 ANNOTATED = 0.0005
 """More coloured pixels than this are marks, a logo or a tint…"""
 COLOUR = 0.05
@@ -577,7 +590,7 @@ def _several(odd: NDArray[Any]) -> Mask:
 
 def _scene(odd: NDArray[Any]) -> Mask:
     scene: Mask = (odd["air"] < AIR) & (odd["head"] > 0.3) & (odd["smooth"] >= NOISE)
-    return scene & ~_blank(odd)
+    return scene & ~_blank(odd) & (odd["frame_level"] < 0.5)  # a white margin is air too
 
 
 def _ct(odd: NDArray[Any]) -> Mask:

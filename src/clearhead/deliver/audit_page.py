@@ -120,9 +120,7 @@ class _Row:
     """The anchor of its figure, else its own."""
     target_title: str
     first: str
-    """The first sentence of its message: what is the matter."""
-    rest: str
-    """What follows: the numbers behind it, what to do."""
+    """The first sentence of its message, for the summary."""
     numbers: str
     sources: tuple[str, ...]
     hidden: int
@@ -170,17 +168,16 @@ def _row(finding: Finding, section: Section, figures: Sequence[_Figure], names: 
         TONES.get(finding.level, "note"),
         shown.id if shown else own,
         shown.content.title if shown else section.title,
-        *_sentences(finding.message),
+        first_sentence(finding.message),
         _numbers(finding),
         finding.sources[:MOST_SOURCES],
         max(len(finding.sources) - MOST_SOURCES, 0),
     )
 
 
-def _sentences(message: str) -> tuple[str, str]:
-    """The first sentence and the rest; a full stop inside a name doesn't end a sentence."""
-    first, *rest = SENTENCE.split(message, maxsplit=1)
-    return first, "".join(rest)
+def first_sentence(message: str) -> str:
+    """What stands before the first stop that a capital letter follows; a stop in a name is none."""
+    return SENTENCE.split(message, maxsplit=1)[0]
 
 
 def _numbers(finding: Finding) -> str:

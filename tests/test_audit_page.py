@@ -30,6 +30,7 @@ from clearhead.deliver.audit_page import (
     FOLD_ROWS,
     LEVEL_WORDS,
     MOST_SOURCES,
+    OPEN_ROWS,
     OPEN_TILES,
     UNSEEN,
     first_sentence,
@@ -265,6 +266,28 @@ def test_notes_are_folded_unless_there_is_nothing_worse(folder: Path) -> None:
     assert "is not “the data is fine”" in reader.text
 
 
+def test_many_findings_alike_are_folded_in_the_summary(folder: Path) -> None:
+    alike = tuple(Finding(f"leak.{n}", "fail", f"Fault {n}.") for n in range(OPEN_ROWS + 3))
+    few = tuple(Finding(f"junk.{n}", "fail", f"Oddity {n}.") for n in range(OPEN_ROWS + 1))
+    sections = Section("a", "Leaks", alike), Section("b", "Junk", few)
+    page = render_audit(DataAudit(rows_of(folder), sections))
+    tree = Tree(page.partition("</section>")[0] + "</section></main></body></html>")
+    statements = [
+        each for each in tree.around if each[0] == "a" and each[1].get("class") == "small"
+    ]
+    folded = [any(up == "details" for up, _ in each[2]) for each in statements]
+    assert folded == [False] * OPEN_ROWS + [True] * 3 + [False] * (OPEN_ROWS + 1)
+    assert "3 more like these: Leaks" in tree.text
+
+
+def test_charts_of_figures_stand_before_the_words(folder: Path) -> None:
+    page = render_audit(make_audit(folder))
+    places = [
+        page.index(f'id="{own}"') for own in ("leaks-probes", "finding-leak-facts", "leaks-sizes")
+    ]
+    assert places == sorted(places)
+
+
 def test_levels_are_words(folder: Path) -> None:
     text = Reader(render_audit(make_audit(folder))).text
     assert f"{LEVEL_WORDS['fail']} 45 % have a copy." in text
@@ -474,14 +497,15 @@ def test_shares_never_round_to_all_or_none() -> None:
 
 
 def test_tables_keep_one_number_of_decimals_per_column(folder: Path) -> None:
-    table = Table("t", "T", ("a", "b", "c", "d"), (("x", 1234, 0.5, 12.25), ("y", 7, None, 1e-5)))
-    told = charts.grid(table)
-    assert told.numeric == (False, True, True, True)
-    assert told.rows == (("x", "1,234", "0.500", "12.2"), ("y", "7", "–", "1e−05"))
+    rows = (("x", 1234, 0.5, 12.25, "73 %", "1–2"), ("y", 7, None, 1e-5, "−0.5 %", "2"))
+    told = charts.grid(Table("t", "T", tuple("abcdef"), rows))
+    assert told.numeric == (False, True, True, True, True, False)
+    assert told.rows[0] == ("x", "1,234", "0.500", "12.2", "73 %", "1–2")
+    assert told.rows[1] == ("y", "7", "–", "1e−05", "−0.5 %", "2")
     tree = Tree(render_audit(make_audit(folder)))
     tags = [(each[0], each[1].get("class")) for each in tree.inside("copies-counts")]
     assert tags.count(("td", "number")) == 4
-    assert tags.count(("td", "name")) == 2
+    assert tags.count(("td", "brief")) == 2
     assert "details" in [each[0] for each in tree.inside("copies-long")]
     assert "details" not in [each[0] for each in tree.inside("copies-counts")]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from clearhead.audit.section import LEVELS, DataAudit, Dots, Section, Shares, Sheet, Table
@@ -18,6 +18,8 @@ from clearhead.deliver import audit_words, charts, tiles
 from clearhead.deliver.page import duration, environment
 from clearhead.types import Finding, Progress, silent
 
+OPEN_ROWS = 3
+"""Findings of one section and level that the summary shows at once where there are many."""
 MOST_SOURCES = 100
 """File names under a finding; the rest are counted."""
 FOLD_ROWS = 25
@@ -56,6 +58,7 @@ def render_audit(audit: DataAudit, *, progress: Progress = silent) -> str:
     others = {other.name: other.manifest for other in audit.against}
     drawn = iter(tiles.draw_sheets(sheets, audit.manifest, others, progress=progress))
     parts = [_part(section, names, drawn) for section in audit.sections]
+    clumps = list(_summary(audit, parts))
     return (
         environment()
         .get_template("check.html.jinja")
@@ -64,8 +67,8 @@ def render_audit(audit: DataAudit, *, progress: Progress = silent) -> str:
             headline=audit_words.headline(audit),
             data=audit_words.data_words(audit.manifest),
             tone=_tone(audit),
-            loud=[row for row in _summary(audit, parts) if row.finding.level in ("fail", "warn")],
-            notes=[row for row in _summary(audit, parts) if row.finding.level == "info"],
+            loud=[clump for clump in clumps if clump.level != "info"],
+            notes=[row for clump in clumps if clump.level == "info" for row in clump.open],
             parts=parts,
             facts=list(_facts(audit.made)),
             unseen=UNSEEN,
@@ -196,10 +199,26 @@ def _worst_first(rows: Iterable[_Row]) -> tuple[_Row, ...]:
     return tuple(sorted(rows, key=lambda row: place.get(row.finding.level, len(place))))
 
 
-def _summary(audit: DataAudit, parts: Sequence[_Part]) -> list[_Row]:
-    """The rows of all sections in the order of the audit's findings: worst first."""
-    rows = {id(row.finding): row for part in parts for row in part.rows}
-    return [rows[id(finding)] for finding in audit.findings]
+@dataclass(frozen=True)
+class _Clump:
+    """Findings of one section and level, as the summary shows them."""
+
+    level: str
+    title: str
+    open: tuple[_Row, ...]
+    folded: tuple[_Row, ...]
+
+
+def _summary(audit: DataAudit, parts: Sequence[_Part]) -> Iterator[_Clump]:
+    """All findings in the order of the audit: worst first, then by section."""
+    rows = {id(row.finding): (part, row) for part in parts for row in part.rows}
+    found = [rows[id(finding)] for finding in audit.findings]
+    for (level, _), each in groupby(found, key=lambda pair: (pair[1].finding.level, pair[0].id)):
+        pairs = list(each)
+        alike = tuple(row for _, row in pairs)
+        open_rows = OPEN_ROWS if len(alike) > OPEN_ROWS + 1 and level != "info" else len(alike)
+        title = pairs[0][0].section.title
+        yield _Clump(level, title, alike[:open_rows], alike[open_rows:])
 
 
 def _tone(audit: DataAudit) -> str:

@@ -7,6 +7,7 @@ numbers stay numbers in a table, and only the marks are drawn. The template turn
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ MOST_TICKS = 6
 MOST_ROWS = 300
 """Rows of a table on the page; the rest are counted."""
 NOTHING = "–"
+NUMBER = re.compile(r"[-−+]?\d[\d.,]*\s?%?")
+"""A number that came as words."""
 
 
 # --- Numbers --------------------------------------------------------------------------------
@@ -288,8 +291,10 @@ def grid(table: Table) -> Grid:
 
 
 def _is_numeric(cells: Sequence[Cell]) -> bool:
+    """Whether all known cells are numbers, or words that are one (`73 %`)."""
     known = [cell for cell in cells if cell is not None]
-    return bool(known) and not any(isinstance(cell, str) for cell in known)
+    words = [cell for cell in known if isinstance(cell, str)]
+    return bool(known) and all(NUMBER.fullmatch(cell) for cell in words)
 
 
 def _decimals(cells: Sequence[Cell]) -> int:

@@ -313,7 +313,9 @@ def _tiles(content: Bytes) -> tuple[float, float]:
         for pieces in TILINGS:
             alike = max(alike, _agreement(picture.reshape(pieces, 48 // pieces, 48)))
             seams = np.arange(1, pieces) * (48 // pieces)
-            dark = max(dark, 1 - float(np.fmin(lines[seams - 1], lines[seams]).max()) / usual)
+            filled = lines.reshape(pieces, -1).max(axis=1).min() > 0.5 * usual
+            seam = float(np.fmin(lines[seams - 1], lines[seams]).max()) / usual
+            dark = max(dark, 1 - seam if filled else 0.0)
     return alike, dark
 
 
@@ -559,6 +561,10 @@ NOISE = 0.4
 """Neighbouring pixels of a picture correlate better than this (real heads: above 0.48)."""
 AIR = 0.12
 """Less of the outer ring is background where something fills the picture to all its edges."""
+SEAM = 0.67
+"""Tiles of a contact sheet are parted by lines darker than this (real heads: at most 0.52)…"""
+REPEAT = 0.85
+"""…or are as alike as this (real heads: at most 0.70)."""
 BONE = 0.018
 """A closed saturated ring thicker than this is a skull in CT."""
 ANNOTATED = 0.0005
@@ -584,8 +590,9 @@ def _page(odd: NDArray[Any]) -> Mask:
 
 
 def _several(odd: NDArray[Any]) -> Mask:
-    several: Mask = (odd["parts"] >= 2) & (odd["air"] > 0.3) | (odd["repeat"] > 0.85)
-    return several & ~_page(odd) & ~_scene(odd)
+    parted = (odd["parts"] >= 2) & (odd["air"] > 0.3) | (odd["seam"] > SEAM)
+    several: Mask = parted | (odd["repeat"] > REPEAT)
+    return several & ~_blank(odd) & ~_noise(odd) & ~_page(odd) & ~_scene(odd)
 
 
 def _scene(odd: NDArray[Any]) -> Mask:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import hypergeom
 
-from clearhead.audit.copies import KINDS, copies, percent, twin_chance
+from clearhead.audit.copies import copies, twin_chance
 from clearhead.audit.material import Against, Material
+from clearhead.audit.phrases import counted, listed, percent
+from clearhead.audit.pictures import KINDS
 from clearhead.audit.section import Section
 from clearhead.data.copies import copy_report, find_copies, turned
 from clearhead.data.index import index
@@ -245,6 +247,11 @@ def test_contradicting_labels_fail_and_are_shown() -> None:
 )
 def test_percent_says_none_and_all_only_where_it_is_so(part: int, whole: int, words: str) -> None:
     assert percent(part, whole) == words
+
+
+def test_counts_and_lists_in_words() -> None:
+    assert (counted(1, "file"), counted(2087, "file")) == ("1 file", "2,087 files")
+    assert [listed(list("abc"[:count])) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
 # --- On pictures ----------------------------------------------------------------------------

@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Against, Material
+from clearhead.audit.against import against
+from clearhead.audit.material import Material
+from clearhead.audit.phrases import counted, listed, percent
+from clearhead.audit.pictures import KINDS, TURN_NAMES, Files, files_of
 from clearhead.audit.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
-from clearhead.data.between import Between, copies_between, turn_onto
-from clearhead.types import SPLITS, Finding, Manifest
-
-KINDS = (
-    "a picture of its own",
-    "same bytes as an earlier file",
-    "same pixels, other bytes",
-    "re-encoded, rescaled or with other contrast",
-    "mirrored or turned",
-)
-"""What a file is beside the first of its picture, in the order of the test."""
-
-TURN_NAMES = (
-    "",
-    "mirrored left to right",
-    "mirrored top to bottom",
-    "half a turn",
-    "mirrored on a diagonal",
-    "quarter turn clockwise",
-    "quarter turn anticlockwise",
-    "mirrored on a diagonal",
-)
-"""The eight turns in words, see `data.copies.turned`; the first is the picture as it is."""
+from clearhead.types import SPLITS, Finding
 
 NOTABLE = 0.01
 """Share of the files from which repeated pictures are worth a warning."""
-
-SHARED = 0.10
-"""Share of a class in common with another set from which the two can't test one another."""
 
 STRIPS = 3
 """Groups shown of the largest."""
 
 DISPUTED = 12
 """Groups shown of those with contradicting labels."""
-
-PAIRS = 10
-"""Pictures shown that another set holds too."""
 
 TILES = 12
 """Most pictures shown of one group."""
@@ -62,7 +35,7 @@ def copies(material: Material) -> Section:
 
     Rows set aside, without label or unreadable take no part; copies have been searched.
     """
-    files = _files(material)
+    files = files_of(material.manifest)
     parts = [
         _distinct(files),
         _mirrored(files),
@@ -70,7 +43,7 @@ def copies(material: Material) -> Section:
         *_across(files),
         *_patients(files),
         _contradicting(files),
-        *(_against(material, files, other) for other in material.against),
+        *(against(material, files, other) for other in material.against),
     ]
     return Section(
         name="copies",
@@ -82,114 +55,10 @@ def copies(material: Material) -> Section:
     )
 
 
-# --- The files ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Files:
-    """The rows that take part, by source; every array is (n,)."""
-
-    classes: tuple[str, ...]
-    row: NDArray[np.int64]
-    """Row of the manifest."""
-    source: NDArray[np.object_]
-    label: NDArray[np.int64]
-    copy: NDArray[np.int64]
-    turn: NDArray[np.int8]
-    """Onto the first file here of the same picture, 0 where it lies alike."""
-    kind: NDArray[np.int64]
-    """Place in `KINDS`."""
-    split: NDArray[np.object_]
-    patient: NDArray[np.object_]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def names(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> tuple[str, ...]:
-        return tuple(self.source[chosen].tolist())
-
-    def per_class(self, chosen: NDArray[np.bool_]) -> tuple[int, ...]:
-        """Chosen files per class, (K,)."""
-        counts = np.bincount(self.label[chosen], minlength=len(self.classes))
-        return tuple(int(count) for count in counts)
-
-    def groups(self) -> Iterator[NDArray[np.int64]]:
-        """Places of the files that show one picture, by source, for pictures of two or more."""
-        order = np.argsort(self.copy, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(self.copy[order])) + 1):
-            if len(members) > 1:
-                yield members
-
-
-def _files(material: Material) -> _Files:
-    manifest = material.manifest
-    usable = np.flatnonzero(manifest.usable())
-    row = usable[np.argsort(manifest.column("source")[usable], kind="stable")]
-    rows = manifest.take(row)
-    copy, turn = rows.column("copy"), rows.column("turn")
-    first = _first_places(copy)[0]
-    onto_first = turn_onto(turn, turn[first])
-    return _Files(
-        classes=manifest.classes,
-        row=row,
-        source=rows.column("source"),
-        label=rows.labels(),
-        copy=copy,
-        turn=onto_first,
-        kind=_kinds(rows, onto_first),
-        split=rows.column("split"),
-        patient=rows.column("patient"),
-    )
-
-
-def _first_places(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each value the place where it stands first, and whether that is here; (n,) each."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    place = first[inverse].astype(np.int64)
-    return place, place == np.arange(len(values))
-
-
-def _kinds(rows: Manifest, turn: NDArray[np.int8]) -> NDArray[np.int64]:
-    """What each file is beside the first of its picture, (n,): places in `KINDS`."""
-    pages = zip(rows.column("sha256"), rows.column("source"), strict=True)
-    files = np.array([f"{sha256}{_page(source)}" for sha256, source in pages], dtype=object)
-    fresh = [_first_places(values.astype(str))[1] for values in (files, rows.column("pixel_hash"))]
-    own = _first_places(rows.column("copy"))[1]
-    kinds = np.select([own, ~fresh[0], ~fresh[1], turn == 0], [0, 1, 2, 3], default=4)
-    return kinds.astype(np.int64)
-
-
-def _page(source: str) -> str:
-    """The page of a file with several: pages of one file are no copies of one another."""
-    name, mark, page = source.rpartition("#page=")
-    return page if name and mark and page.isdigit() else ""
-
-
-# --- Words ----------------------------------------------------------------------------------
-
-
-def percent(part: float, whole: float = 1.0) -> str:
-    """A share in words: `12 %`, `0.4 %`, `100 %` for all and never for nearly all."""
-    share = 100.0 * part / whole if whole else 0.0
-    if share in (0.0, 100.0) or 1.0 <= share < 99.5:
-        return f"{share:.0f} %"
-    return f"{max(share, 0.1):.1f} %" if share < 1.0 else f"{min(share, 99.9):.1f} %"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 file`, `2,087 files`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
 # --- Distinct pictures ----------------------------------------------------------------------
 
 
-def _distinct(files: _Files) -> Section:
+def _distinct(files: Files) -> Section:
     kinds = tuple((name, files.per_class(files.kind == kind)) for kind, name in enumerate(KINDS))
     distinct, total = sum(kinds[0][1]), len(files)
     level = "warn" if total - distinct > NOTABLE * total else "info"
@@ -222,7 +91,7 @@ _SAID = {
 }
 
 
-def _per_class(files: _Files) -> list[str]:
+def _per_class(files: Files) -> list[str]:
     own, every = files.kind == 0, np.ones(len(files), dtype=np.bool_)
     counts = zip(files.classes, files.per_class(own), files.per_class(every), strict=True)
     return [
@@ -230,7 +99,7 @@ def _per_class(files: _Files) -> list[str]:
     ]
 
 
-def _table_of_kinds(files: _Files, kinds: Sequence[tuple[str, tuple[int, ...]]]) -> Table:
+def _table_of_kinds(files: Files, kinds: Sequence[tuple[str, tuple[int, ...]]]) -> Table:
     rows: list[tuple[Cell, ...]] = [(name, *counts, sum(counts)) for name, counts in kinds]
     every = files.per_class(np.ones(len(files), dtype=np.bool_))
     return Table(
@@ -243,7 +112,7 @@ def _table_of_kinds(files: _Files, kinds: Sequence[tuple[str, tuple[int, ...]]])
     )
 
 
-def _mirrored(files: _Files) -> Section:
+def _mirrored(files: Files) -> Section:
     turned = files.turn != 0
     count = int(turned.sum())
     message = "No file is a mirrored or turned copy of another."
@@ -269,16 +138,15 @@ def _mirrored(files: _Files) -> Section:
 # --- The largest groups ---------------------------------------------------------------------
 
 
-def _largest(files: _Files) -> Section:
+def _largest(files: Files) -> Section:
     groups = sorted(files.groups(), key=lambda members: (-len(members), int(members[0])))
     if not groups:
         return Section("", "", ())
     size = len(groups[0])
-    share = max(len(group) for group in groups) / len(files)
     top = sum(len(group) for group in groups[:10])
     finding = Finding(
         check="copies.largest",
-        level="warn" if size >= 5 and share > NOTABLE else "info",
+        level="warn" if size > max(NOTABLE * len(files), 4) else "info",
         message=f"The picture with most copies fills {size:,} files ({_labels(files, groups[0])}), "
         f"{percent(size, len(files))} of all; the ten with most fill {percent(top, len(files))}. "
         f"In an average over files this one picture counts {size:,} times.",
@@ -295,7 +163,7 @@ def _largest(files: _Files) -> Section:
     return Section("", "", (finding,), sheets=(sheet,))
 
 
-def _labels(files: _Files, members: NDArray[np.int64]) -> str:
+def _labels(files: Files, members: NDArray[np.int64]) -> str:
     counts = np.bincount(files.label[members], minlength=len(files.classes))
     present = np.flatnonzero(counts)
     if len(present) == 1:
@@ -303,7 +171,7 @@ def _labels(files: _Files, members: NDArray[np.int64]) -> str:
     return listed([f"{counts[label]} {files.classes[label]}" for label in present])
 
 
-def _strip(files: _Files, members: NDArray[np.int64], label: str) -> Strip:
+def _strip(files: Files, members: NDArray[np.int64], label: str) -> Strip:
     """Members side by side, at most `TILES`: the first, then those least like a plain repeat."""
     tellings = -np.where(np.isin(files.kind[members], (1, 2)), 0, 1)
     tellings[0] = -2
@@ -311,7 +179,7 @@ def _strip(files: _Files, members: NDArray[np.int64], label: str) -> Strip:
     return Strip(label, tuple(Tile(int(files.row[at]), _caption(files, at)) for at in shown))
 
 
-def _caption(files: _Files, at: int) -> str:
+def _caption(files: Files, at: int) -> str:
     turn = TURN_NAMES[files.turn[at]]
     return f"{files.classes[files.label[at]]}{', ' if turn else ''}{turn}"
 
@@ -319,7 +187,7 @@ def _caption(files: _Files, at: int) -> str:
 # --- Across the splits ----------------------------------------------------------------------
 
 
-def _across(files: _Files) -> list[Section]:
+def _across(files: Files) -> list[Section]:
     parts = [name for name in SPLITS if (files.split == name).any()]
     if len(parts) < 2:
         return [_at_random(files)]
@@ -341,20 +209,20 @@ def _pairs(parts: Sequence[str]) -> list[tuple[str, str]]:
     return [(of, part) for place, of in enumerate(parts) for part in reversed(parts[place + 1 :])]
 
 
-def _twins(files: _Files, part: str, of: str) -> NDArray[np.bool_]:
+def _twins(files: Files, part: str, of: str) -> NDArray[np.bool_]:
     """Files of one split whose picture also lies in another, (n,)."""
     there = np.isin(files.copy, files.copy[files.split == of])
     twins: NDArray[np.bool_] = (files.split == part) & there
     return twins
 
 
-def _across_row(files: _Files, part: str, of: str, twins: NDArray[np.bool_]) -> tuple[Cell, ...]:
+def _across_row(files: Files, part: str, of: str, twins: NDArray[np.bool_]) -> tuple[Cell, ...]:
     total = int((files.split == part).sum())
     count = int(twins.sum())
     return (part, of, *files.per_class(twins), count, percent(count, total))
 
 
-def _leaking(files: _Files, part: str, of: str, twins: NDArray[np.bool_]) -> Finding:
+def _leaking(files: Files, part: str, of: str, twins: NDArray[np.bool_]) -> Finding:
     inside = files.per_class(files.split == part)
     each = [
         f"{name} {percent(count, total)}"
@@ -388,7 +256,7 @@ def _kept_apart(parts: Sequence[str]) -> Finding:
     )
 
 
-def _at_random(files: _Files) -> Section:
+def _at_random(files: Files) -> Section:
     """What a random split would do to a manifest that has none."""
     chance = twin_chance(_sizes(files), round(RANDOM_TRAIN * len(files)))
     expected = float(chance.mean()) if len(chance) else 0.0
@@ -408,7 +276,7 @@ def _at_random(files: _Files) -> Section:
     return Section("", "", (Finding("copies.across", level, message, value=expected),))
 
 
-def _sizes(files: _Files) -> NDArray[np.int64]:
+def _sizes(files: Files) -> NDArray[np.int64]:
     """How many files show the picture of each file, (n,)."""
     _, inverse, counts = np.unique(files.copy, return_inverse=True, return_counts=True)
     sizes: NDArray[np.int64] = counts[inverse].astype(np.int64)
@@ -433,7 +301,7 @@ def twin_chance(sizes: NDArray[np.int64], train: int) -> NDArray[np.float64]:
 # --- Patients -------------------------------------------------------------------------------
 
 
-def _patients(files: _Files) -> list[Section]:
+def _patients(files: Files) -> list[Section]:
     known = files.patient != None  # noqa: E711  elementwise on objects
     placed = known & (files.split != None)  # noqa: E711  elementwise on objects
     parts: dict[str, set[str]] = {}
@@ -462,7 +330,7 @@ def _patients(files: _Files) -> list[Section]:
 # --- Contradicting labels -------------------------------------------------------------------
 
 
-def _contradicting(files: _Files) -> Section:
+def _contradicting(files: Files) -> Section:
     groups = [members for members in files.groups() if len(set(files.label[members])) > 1]
     if not groups:
         message = "No picture carries two labels."
@@ -489,193 +357,10 @@ def _contradicting(files: _Files) -> Section:
     return Section("", "", (finding,), sheets=(sheet,))
 
 
-def _alternating(files: _Files, members: NDArray[np.int64]) -> NDArray[np.int64]:
+def _alternating(files: Files, members: NDArray[np.int64]) -> NDArray[np.int64]:
     """Members with their labels in turn, so that the first few show all of them."""
     labels = files.label[members]
     rank = np.zeros(len(members), dtype=np.int64)
     for label in np.unique(labels):
         rank[labels == label] = np.arange((labels == label).sum())
     return members[np.lexsort((labels, rank))]
-
-
-# --- Against another set --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Overlap:
-    """How much of a class of one set another holds: pictures and files, and how many there are."""
-
-    label: str
-    pictures: int
-    of_pictures: int
-    files: int
-    of_files: int
-
-    @property
-    def share(self) -> float:
-        return self.pictures / self.of_pictures if self.of_pictures else 0.0
-
-
-def _against(material: Material, files: _Files, other: Against) -> Section:
-    theirs = _taking_part(other.manifest)
-    between = copies_between(
-        _alone(material.manifest, material.manifest.usable()),
-        material.thumbnails,
-        _alone(other.manifest, theirs),
-        other.thumbnails,
-        progress=material.progress,
-    )
-    shared = np.isin(between.picture[files.row], between.other_picture[theirs])
-    back = theirs & np.isin(between.other_picture, between.picture[files.row])
-    here = _overlaps(
-        np.array(files.classes, dtype=object)[files.label], between.picture[files.row], shared
-    )
-    there = _overlaps(
-        other.manifest.column("label")[theirs], between.other_picture[theirs], back[theirs]
-    )
-    figure = f"copies-against-{other.name}" if shared.any() else None
-    finding = _shared(other, here, there, tuple(other.manifest.column("source")[back]), figure)
-    table = _table_against(other.name, here, there)
-    if figure is None:
-        return Section("", "", (finding,), tables=(table,))
-    pairs = _sheet_of_pairs(files, other, between, shared, figure)
-    return Section(
-        "", "", (finding, *_disputed(files, other, between)), tables=(table,), sheets=(pairs,)
-    )
-
-
-def _taking_part(manifest: Manifest) -> NDArray[np.bool_]:
-    """Rows that can be read and are not set aside, (M,): another set need have no labels."""
-    readable, kept = (manifest.table.column(name).is_null() for name in ("error", "aside"))
-    taking: NDArray[np.bool_] = readable.to_numpy() & kept.to_numpy()
-    return taking
-
-
-def _alone(manifest: Manifest, chosen: NDArray[np.bool_]) -> Manifest:
-    """The manifest with all other rows marked, so that they are nobody's copies."""
-    errors = np.full(len(manifest), "takes no part", dtype=object)
-    errors[chosen] = None
-    return manifest.with_columns(error=errors)
-
-
-def _overlaps(
-    label: NDArray[np.object_], picture: NDArray[np.int64], shared: NDArray[np.bool_]
-) -> list[_Overlap]:
-    """The overlap of each class, and of all together last."""
-    named = np.array([str(name) if name is not None else "no label" for name in label], dtype=str)
-    chosen = [(str(name), named == name) for name in np.unique(named)]
-    return [
-        _Overlap(
-            name,
-            len(np.unique(picture[inside & shared])),
-            len(np.unique(picture[inside])),
-            int((inside & shared).sum()),
-            int(inside.sum()),
-        )
-        for name, inside in [*chosen, ("all", np.ones(len(named), dtype=np.bool_))]
-    ]
-
-
-def _shared(
-    other: Against,
-    here: Sequence[_Overlap],
-    there: Sequence[_Overlap],
-    sources: tuple[str, ...],
-    figure: str | None,
-) -> Finding:
-    largest = max(part.share for part in (*here, *there))
-    if not sources:
-        message = f"{other.name} holds none of these pictures, mirrored copies included."
-    else:
-        message = (
-            f"{other.name} is not independent of this set. It holds {_in_words(here)} of the "
-            f"distinct pictures here, and they are {_in_words(there)} of its own. Before scores on "
-            f"{other.name} count as an external test, leave its {counted(len(sources), 'file')} "
-            "of these pictures out."
-        )
-    level = "info" if not sources else "fail" if largest >= SHARED else "warn"
-    return Finding(
-        "copies.against", level, message, value=largest, limit=0.0, sources=sources, figure=figure
-    )
-
-
-def _in_words(overlaps: Sequence[_Overlap]) -> str:
-    """`100 % (all 311 of Healthy, 2 of 1,100 of Brain Tumor)`."""
-    *classes, every = overlaps
-    parts = [
-        f"{_of(part)} of {part.label}"
-        for part in sorted(classes, key=lambda part: -part.share)
-        if part.pictures
-    ]
-    return f"{percent(every.share)} ({', '.join(parts)})"
-
-
-def _of(part: _Overlap) -> str:
-    if part.pictures == part.of_pictures:
-        return f"all {part.pictures:,}"
-    return f"{part.pictures:,} of {part.of_pictures:,}"
-
-
-def _table_against(name: str, here: Sequence[_Overlap], there: Sequence[_Overlap]) -> Table:
-    rows = [
-        (side, part.label, part.pictures, part.of_pictures, percent(part.share), part.files)
-        for side, parts in (("this set", here), (name, there))
-        for part in parts
-    ]
-    return Table(
-        name=f"copies-shared-{name}",
-        title=f"Pictures in common with {name}",
-        columns=("of", "class", "shared pictures", "pictures", "share", "files of shared pictures"),
-        rows=tuple(rows),
-    )
-
-
-def _sheet_of_pairs(
-    files: _Files, other: Against, between: Between, shared: NDArray[np.bool_], figure: str
-) -> Sheet:
-    """Pictures of both sets side by side, evenly from all that are shared, altered ones first."""
-    firsts = np.flatnonzero(shared)[_first_places(files.copy[shared])[1]]
-    altered = ~between.exact[files.row[firsts]]
-    chosen = firsts[altered] if altered.any() else firsts
-    evenly = np.unique(np.linspace(0, len(chosen) - 1, min(PAIRS, len(chosen))).astype(np.int64))
-    strips = tuple(_pair(files, other, between, at) for at in chosen[evenly].tolist())
-    return Sheet(figure, f"Here, and in {other.name}", strips)
-
-
-def _pair(files: _Files, other: Against, between: Between, at: int) -> Strip:
-    row = int(files.row[at])
-    partner, turn = int(between.partner[row]), TURN_NAMES[between.turn[row]]
-    label = other.manifest.column("label")[partner] or "no label"
-    return Strip(
-        turn or ("same pixels" if between.exact[row] else "re-encoded, rescaled or re-contrasted"),
-        (
-            Tile(row, f"here: {files.classes[files.label[at]]}"),
-            Tile(partner, f"{other.name}: {label}", against=other.name),
-        ),
-    )
-
-
-def _disputed(files: _Files, other: Against, between: Between) -> list[Finding]:
-    """Pictures of one class here and another there, where both sets know both classes."""
-    known = set(files.classes)
-    theirs: dict[int, set[str]] = {}
-    for picture, label in zip(between.other_picture, other.manifest.column("label"), strict=True):
-        if label in known:
-            theirs.setdefault(int(picture), set()).add(label)
-    named = [files.classes[label] for label in files.label]
-    disputed = np.array(
-        [
-            bool(theirs.get(int(picture), set()) - {name})
-            for picture, name in zip(between.picture[files.row], named, strict=True)
-        ],
-        dtype=np.bool_,
-    )
-    if not disputed.any():
-        return []
-    count = len(np.unique(files.copy[disputed]))
-    message = (
-        f"{counted(count, 'picture')} carry another label in {other.name} than here: one of the "
-        "two sets is wrong about each."
-    )
-    sources = files.names(disputed)
-    return [Finding("copies.contradicting", "warn", message, float(count), sources=sources)]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.copies import TURN_NAMES, listed
 from clearhead.audit.material import Material
+from clearhead.audit.phrases import listed
+from clearhead.audit.pictures import TURN_NAMES
 from clearhead.audit.sources import collections
 from clearhead.data.between import turn_onto
 from clearhead.errors import ManifestError

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.copies import counted, listed, percent
 from clearhead.audit.material import Material
+from clearhead.audit.phrases import counted, listed, percent
 from clearhead.audit.section import Cell, Section, Sheet, Strip, Table, Tile
 from clearhead.data.oddness import NOT_HEAD, ODDITIES, SIDES
 from clearhead.data.read import locate, shown

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.copies import counted, listed, percent
 from clearhead.audit.material import Material
+from clearhead.audit.phrases import counted, listed, percent
 from clearhead.audit.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
 from clearhead.data.traits import PLACES
 from clearhead.measure.clusters import clusters

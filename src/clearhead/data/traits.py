@@ -36,8 +36,9 @@ from clearhead.types import Manifest, Progress, Scan, silent
 
 __all__ = ["FILE", "GRID", "PLACES", "TRAITS", "VIEW", "VIEWS", "measure_traits", "traits"]
 
-MEASUREMENT = f"1, Pillow {PIL.__version__}"
-"""What measures; records of another are not reused. Count up when any number changes."""
+MEASUREMENT = f"2, Pillow {PIL.__version__}"
+"""What measures; records of another are not reused. Count up when any number changes,
+those of `oddness` and of the canvas included."""
 
 VIEWS = ("stretch", "canvas")
 """How a picture is drawn before it is looked at: as the report does, and as the nets here do."""
@@ -360,7 +361,9 @@ def _measure(
     places: dict[int, int] = {}
     measure = partial(record_of, colour=rows.colour)
     with closing(each(measure, items, workers)) as measured:
-        for row in progress(range(len(rows)), total=len(rows), label="Measuring"):
+        bar = progress(range(len(rows)), total=len(rows), label="Measuring")
+        unseen = 0
+        for row in bar:
             key = int(rows.keys[row])
             if fresh[row]:
                 record = _keyed(next(measured), key)
@@ -375,6 +378,9 @@ def _measure(
             records.append(record)
             if np.frombuffer(record, TRAITS)["seen"][0]:
                 places.setdefault(key, row)
+            else:
+                unseen += 1
+                bar.note(f"{unseen} not seen")
     file.flush()
 
 

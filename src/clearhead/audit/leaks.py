@@ -46,7 +46,8 @@ class Place:
     """Where the label is looked for.
 
     `limit` is the AUC that the interval must begin above for the place to fail, `slight` for it
-    to warn. `tissue` places show the brain as well, so the disease itself may be what is read.
+    to warn; on the canvas both are `raised`. `tissue` places show the brain as well, so the
+    disease itself may be what is read.
     """
 
     words: str
@@ -54,6 +55,8 @@ class Place:
     remedy: str
     limit: float = 0.60
     slight: float = SLIGHT
+    raised: float = 0.0
+    """The canvas shows brightness relative to the picture's own range, which a tumour shifts."""
     views: tuple[str, ...] = VIEWS
     learner: str = "forest"
     tissue: bool = False
@@ -171,20 +174,38 @@ PROBES: dict[str, Place] = {
         _looked("silhouette"),
         REDRAW,
     ),
-    "rim": Place("brightness of scalp and skull", _looked("rim"), RESCAN, 0.75, 0.65, tissue=True),
+    "rim": Place(
+        "the brightness of scalp and skull",
+        _looked("rim"),
+        RESCAN,
+        limit=0.65,
+        slight=0.57,
+        raised=0.10,
+        tissue=True,
+    ),
     "intensity": Place(
         "how bright the picture is, without where",
         _looked("intensity"),
         RESCAN,
-        0.85,
-        0.75,
+        limit=0.85,
+        slight=0.75,
         tissue=True,
     ),
     "sharpness": Place(
-        "how sharp the picture is", _looked("sharpness"), RESCAN, 0.85, 0.75, tissue=True
+        "how sharp the picture is",
+        _looked("sharpness"),
+        RESCAN,
+        limit=0.85,
+        slight=0.75,
+        tissue=True,
     ),
     "thumbnail": Place(
-        "a thumbnail of 16×16 cells", _looked("thumbnail"), RESCAN, 0.90, 0.80, tissue=True
+        "a thumbnail of 16×16 cells",
+        _looked("thumbnail"),
+        RESCAN,
+        limit=0.90,
+        slight=0.80,
+        tissue=True,
     ),
 }
 """Where the label is looked for.
@@ -230,10 +251,15 @@ class _Reading:
         return 0.0 if low is None else low
 
     @property
+    def limit(self) -> float:
+        return self.place.limit + self.place.raised * (self.view == "canvas")
+
+    @property
     def level(self) -> str:
-        if self.probe.silent or self.p >= RARE or self.low <= self.place.slight:
+        slight = self.limit - self.place.limit + self.place.slight
+        if self.probe.silent or self.p >= RARE or self.low <= slight:
             return "info"
-        return "fail" if self.low > self.place.limit else "warn"
+        return "fail" if self.low > self.limit else "warn"
 
 
 # --- The section ----------------------------------------------------------------------------
@@ -321,7 +347,7 @@ def _finding(name: str, readings: Sequence[_Reading]) -> Finding:
         _message(worst, told),
         value=worst.auc,
         interval=_interval(worst.per_group.roc_auc),
-        limit=worst.place.limit,
+        limit=worst.limit,
         figure="leak-auc",
     )
 
@@ -627,7 +653,7 @@ def _score_row(reading: _Reading) -> tuple[Cell, ...]:
         _rounded(reading.per_file.accuracy),
         _rounded(reading.per_group.balanced_accuracy),
         float(f"{reading.p:.2g}"),
-        reading.place.limit,
+        reading.limit,
     )
 
 

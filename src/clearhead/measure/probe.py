@@ -25,7 +25,7 @@ LEAVES = 8
 """Most leaves of a boosted tree."""
 BINS = 255
 """Values of a number told apart; as many categories as `baseline.MOST_CATEGORIES` fit in."""
-TREES = 100
+TREES = 64
 """Trees of a forest."""
 FOREST_LEAF = 2
 """Fewest files behind a decision of a forest."""

@@ -264,6 +264,8 @@ def test_notes_are_folded_unless_there_is_nothing_worse(folder: Path) -> None:
     assert "open" in next(each for each in reader.around if each[0] == "details")[1]
     assert "No check failed." in reader.text
     assert "is not “the data is fine”" in reader.text
+    assert "no proof that the data can be believed" in reader.text
+    assert "no proof that" not in Reader(render_audit(make_audit(folder))).text
 
 
 def test_many_findings_alike_are_folded_in_the_summary(folder: Path) -> None:

@@ -66,7 +66,7 @@ def render_audit(audit: DataAudit, *, progress: Progress = silent) -> str:
             title=f"Data audit of {audit.manifest.root.name or audit.manifest.root}",
             headline=audit_words.headline(audit),
             data=audit_words.data_words(audit.manifest),
-            tone=_tone(audit),
+            failed=audit.failed,
             loud=[clump for clump in clumps if clump.level != "info"],
             notes=[row for clump in clumps if clump.level == "info" for row in clump.open],
             parts=parts,
@@ -219,11 +219,6 @@ def _summary(audit: DataAudit, parts: Sequence[_Part]) -> Iterator[_Clump]:
         open_rows = OPEN_ROWS if len(alike) > OPEN_ROWS + 1 and level != "info" else len(alike)
         title = pairs[0][0].section.title
         yield _Clump(level, title, alike[:open_rows], alike[open_rows:])
-
-
-def _tone(audit: DataAudit) -> str:
-    levels = {finding.level for finding in audit.findings}
-    return next((TONES[level] for level in LEVELS if level in levels), "note")
 
 
 # --- How it was made ------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from itertools import takewhile
+from multiprocessing.context import BaseContext
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -41,7 +43,9 @@ def each(
     if workers == 1 or len(items) < FEW:
         yield from map(function, items)
         return
-    pool = _pool(min(workers, -(-len(items) // CHUNK)))
+    context = _context()
+    stop = context.RawValue("b", 0)  # without a lock, which a killed process might hold for ever
+    pool = _pool(context, min(workers, -(-len(items) // CHUNK)), stop)
     try:
         yield from _each_in(pool, function, items, workers)
     except BrokenProcessPool:
@@ -50,6 +54,7 @@ def each(
             "try again with --workers 1"
         ) from None
     finally:  # also where the reader of this generator stops early
+        stop.value = 1
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -77,22 +82,33 @@ def _submit(
 
 
 def _results(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in items]
+    """Cut short where nobody waits for the results any more."""
+    return [function(item) for item in takewhile(_is_wanted, items)]
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def _is_wanted(item: object) -> bool:
+    return not (_stop and _stop[0].value)
+
+
+_stop: list[Any] = []
+"""In a process: the flag that says that nobody waits for its results."""
+
+
+def _context() -> BaseContext:
     # Forked processes need no guarded main module and start in milliseconds; they only decode
     # and count, so they meet no lock that another thread may have held.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context(method), initializer=_prepare
-    )
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def _prepare() -> None:
+def _pool(context: BaseContext, workers: int, stop: Any) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(stop,))
+
+
+def _prepare(stop: Any) -> None:
     """One thread of arithmetic each, or they fight for the cores; Ctrl-C is for the gatherer."""
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _stop[:] = [stop]
 
 
 def _cores() -> int:

@@ -17,7 +17,7 @@ from clearhead.audit.material import Material
 from clearhead.audit.section import Section
 from clearhead.data.heads import HEALTHY, TUMOUR, Head, head
 from clearhead.data.index import index
-from clearhead.data.oddness import ODDNESS, oddness
+from clearhead.data.oddness import ODDNESS, colour_share, oddness
 from clearhead.data.plant import PLANTS
 from clearhead.data.read import read
 from clearhead.data.thumbnail import SIDE
@@ -50,12 +50,18 @@ def folder(heads: list[Head], tmp_path: Path) -> Path:
     return root
 
 
-def material(root: Path, *, meanwhile: Callable[[], object] = lambda: None, **kw: Any) -> Material:
-    """Index a folder, let something happen to it, and measure its traits."""
-    manifest = index(root, workers=1, **kw)
-    meanwhile()
+def material(root: Path) -> Material:
+    """Index a folder and measure what is odd, as the traits do."""
+    manifest = index(root, workers=1)
     thumbnails = np.zeros((len(manifest), SIDE, SIDE), np.uint8)
-    return Material(manifest, thumbnails, traits(manifest, workers=1))
+    found = np.full(len(manifest), UNKNOWN)
+    for row in np.flatnonzero(manifest.table.column("error").is_null().to_numpy()):
+        path = root / manifest.column("source")[row]
+        scan = read(path)
+        found["seen"][row] = True
+        found["odd"][row] = oddness(scan.pixels, scan.depth)
+        found["odd"]["colour"][row] = colour_share(path)
+    return Material(manifest, thumbnails, found)
 
 
 def of(section: Section, check: str) -> list[Finding]:
@@ -100,11 +106,12 @@ def test_unreadable_files_are_grouped_by_reason(folder: Path) -> None:
 
 
 def test_files_that_changed_or_went_since_the_index(folder: Path) -> None:
-    def meanwhile() -> None:
-        case(folder, 1).unlink()
-        case(folder, 3).write_bytes(case(folder, 5).read_bytes())
-
-    finding = only(junk(material(folder, meanwhile=meanwhile)), "junk.changed")
+    manifest = index(folder, workers=1)
+    case(folder, 1).unlink()
+    case(folder, 3).write_bytes(case(folder, 5).read_bytes())
+    thumbnails = np.zeros((len(manifest), SIDE, SIDE), np.uint8)
+    found = Material(manifest, thumbnails, traits(manifest, workers=1))
+    finding = only(junk(found), "junk.changed")
     assert set(finding.sources) == {f"{HEALTHY}/case001.png", f"{HEALTHY}/case003.png"}
     assert "1 of them are gone" in finding.message
 

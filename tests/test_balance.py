@@ -125,6 +125,15 @@ def test_patients_and_the_largest_group() -> None:
     assert found.value == pytest.approx(33 / 120)
 
 
+def test_slices_of_one_patient_are_not_independent() -> None:
+    labels, _ = many(200, 200)
+    patients = [f"p{number // 10}" for number in range(400)]
+    groups = [number // 10 for number in range(400)]
+    found = finding(section(labels, groups, patient=patients), "balance.test")
+    assert "With the 6 healthy patients that a test of 30 % would hold" in found.message
+    assert found.value == pytest.approx(half_width(6))
+
+
 def test_unknown_patients_are_said_to_be_unknown() -> None:
     assert "Patients aren't known" in finding(section(*many(9, 9)), "balance.patients").message
 

@@ -29,11 +29,26 @@ LARGE = 0.05
 
 @dataclass(frozen=True)
 class _Counts:
-    """Files and distinct pictures of each class, (K,); a picture counts for its commonest class."""
+    """Files and distinct pictures of each class, (K,); a picture counts for its commonest class.
+
+    Where patients are known, all the pictures of one count as one, for they aren't independent.
+    """
 
     classes: tuple[str, ...]
     files: NDArray[np.int64]
     pictures: NDArray[np.int64]
+    patients: bool = False
+    """Whether the patient of every file is known."""
+
+    @property
+    def noun(self) -> str:
+        return "patients" if self.patients else "distinct pictures"
+
+    def said(self, number: int, name: str) -> str:
+        """So many of a class, in words."""
+        return (
+            f"{number} {name} patients" if self.patients else f"{number} distinct {name} pictures"
+        )
 
 
 def balance(material: Material) -> Section:
@@ -58,7 +73,9 @@ def _counts(manifest: Manifest) -> _Counts:
     files = np.bincount(labels, minlength=classes)
     if not len(labels):
         return _Counts(manifest.classes, files, files.copy())
-    return _Counts(manifest.classes, files, _pictures(labels, manifest.groups(), classes))
+    pictures = _pictures(labels, manifest.groups(), classes)
+    known = manifest.table.column("patient").null_count == 0
+    return _Counts(manifest.classes, files, pictures, known)
 
 
 def _pictures(labels: NDArray[np.int64], groups: NDArray[Any], classes: int) -> NDArray[np.int64]:
@@ -93,7 +110,7 @@ def _classes(counts: _Counts) -> Finding:
         )
     ratio = float(counts.pictures.max() / counts.pictures.min())
     said = (
-        f"{_per_class(counts, counts.pictures)} distinct pictures (1 : {ratio:.1f}), in "
+        f"{_per_class(counts, counts.pictures)} {counts.noun} (1 : {ratio:.1f}), in "
         f"{_per_class(counts, counts.files)} files "
         f"(1 : {counts.files.max() / counts.files.min():.1f})."
     )
@@ -129,7 +146,8 @@ def _test(manifest: Manifest, counts: _Counts) -> tuple[_Counts, bool]:
     if test.any():
         return _counts(manifest.take(test)), False
     files = np.rint(TEST * counts.files).astype(np.int64)
-    return _Counts(counts.classes, files, np.rint(TEST * counts.pictures).astype(np.int64)), True
+    pictures = np.rint(TEST * counts.pictures).astype(np.int64)
+    return _Counts(counts.classes, files, pictures, counts.patients), True
 
 
 def _precision(test: _Counts, planned: bool) -> Finding:
@@ -143,7 +161,7 @@ def _precision(test: _Counts, planned: bool) -> Finding:
     where = f"a test of {100 * TEST:.0f} % would hold" if planned else "the test split holds"
     low, high = wilson(SHARE * count, count)
     said = (
-        f"With the {count} distinct {name} pictures that {where}, a {_score(test.classes, name)} "
+        f"With the {test.said(count, name)} that {where}, a {_score(test.classes, name)} "
         f"of {100 * SHARE:.0f} % has an interval of ±{100 * reach:.0f} points "
         f"({100 * low:.0f}–{100 * high:.0f} %)."
     )

@@ -15,7 +15,7 @@ from clearhead.measure.scores import Scores, score
 
 FEWEST_GROUPS = 10
 """Groups that every class must have for a probe to say anything."""
-MOST_GROUPS = 6000
+MOST_GROUPS = 4000
 """Groups that a probe looks at; of more, so many are drawn."""
 MOST_COPIES = 4
 """Files of one group that a probe learns from: a picture with 80 copies has little more to say."""

@@ -218,13 +218,14 @@ def _look_inside(record: NDArray[Any], inside: Bytes) -> None:
     background, air = _background(inside)
     content = _content(inside, background)
     record["background"], record["air"] = background / 255, air
-    solid, labels, count = _solid(content)
+    half = np.asarray(Image.fromarray(content).reduce(2))
+    labels, count = _solid(half)
     head = _largest(labels, count)
     record["head"] = head.mean()
-    record["parts"] = _parts(solid, labels, count)
+    record["parts"] = _parts(labels, count)
     record["repeat"], record["seam"] = _tiles(content)
-    record["bone"] = _bone(content, head)
-    for name, value in _letters(content).items():
+    record["bone"] = _bone(half, head)
+    for name, value in _letters(content, half).items():
         record[name] = value
     record["drawing"] = _drawing(inside, head)
 
@@ -258,13 +259,12 @@ def _content(inside: Bytes, background: int) -> Bytes:
     return (away * (255 / max(int(away.max()), 1))).astype(np.uint8)
 
 
-def _solid(content: Bytes) -> tuple[Mask, NDArray[np.int32], int]:
-    """What is bright and thick, at half the working size, with its parts numbered."""
-    half = np.asarray(Image.fromarray(content).reduce(2))
+def _solid(half: Bytes) -> tuple[NDArray[np.int32], int]:
+    """What is bright and thick, at half the working size, its parts numbered, and their number."""
     bright = _shrunk(_grown(half > 0.12 * 255, 1), 1)  # furrows don't divide a brain
     solid = _grown(_shrunk(bright, 2), 2)
     labels, count = ndimage.label(solid)
-    return solid, labels, int(count)
+    return labels, int(count)
 
 
 def _largest(labels: NDArray[np.int32], count: int) -> Mask:
@@ -274,7 +274,7 @@ def _largest(labels: NDArray[np.int32], count: int) -> Mask:
     return _filled(head)
 
 
-def _parts(solid: Mask, labels: NDArray[np.int32], count: int) -> int:
+def _parts(labels: NDArray[np.int32], count: int) -> int:
     """Solid parts of at least half the largest one's area that empty lines separate."""
     if count < 2:
         return count
@@ -364,7 +364,7 @@ def _filled(mask: Mask) -> Mask:
 # --- Computed tomography --------------------------------------------------------------------
 
 
-def _bone(content: Bytes, head: Mask) -> float:
+def _bone(half: Bytes, head: Mask) -> float:
     """Thickness of a saturated ring around a dull inside, as a share of the head's width, or 0.
 
     In CT under a brain window bone is at the top of the range all around, and nothing of the
@@ -372,7 +372,6 @@ def _bone(content: Bytes, head: Mask) -> float:
     """
     if head.mean() < 0.05:
         return 0.0
-    half = np.asarray(Image.fromarray(content).reduce(2))
     bone = (half > 0.9 * 255) & head
     if np.count_nonzero(bone) < 0.03 * np.count_nonzero(head):
         return 0.0
@@ -411,9 +410,9 @@ SPOT = np.dtype(
 """A bright part of the air: its box, its pixels, those not at its edge, and its brightest."""
 
 
-def _letters(content: Bytes) -> dict[str, Any]:
+def _letters(content: Bytes, half: Bytes) -> dict[str, Any]:
     """The fields on letters and marks."""
-    spots = _spots(content)
+    spots = _spots(content, half)
     longer = max(content.shape)
     fill = spots["area"] / np.maximum(_boxes(spots), 1)
     aspect = spots["width"] / np.maximum(spots["height"], 1)
@@ -438,9 +437,9 @@ def _boxes(spots: NDArray[Any]) -> NDArray[np.int64]:
     return boxes
 
 
-def _spots(content: Bytes) -> NDArray[Any]:
+def _spots(content: Bytes, half: Bytes) -> NDArray[Any]:
     """Bright parts of the air."""
-    bright = (content > 0.33 * 255) & ~_around_head(content)
+    bright = (content > 0.33 * 255) & ~_doubled(_around_head(half), content.shape)
     labels, count = ndimage.label(bright, np.ones((3, 3), int))
     if not 0 < count <= SPOTS:
         return np.zeros(0, SPOT)
@@ -455,16 +454,15 @@ def _spots(content: Bytes) -> NDArray[Any]:
     return spots
 
 
-def _around_head(content: Bytes) -> Mask:
-    """Where the head is, with scalp, ears and a little air, at working size."""
-    half = np.asarray(Image.fromarray(content).reduce(2))
+def _around_head(half: Bytes) -> Mask:
+    """Where the head is, with scalp, ears and a little air."""
     labels, count = ndimage.label(half > 0.12 * 255)
     long = np.zeros(count + 1, bool)
     for place, box in enumerate(ndimage.find_objects(labels), 1):
         long[place] = max(side.stop - side.start for side in box) > LONG * max(half.shape)
     head = long[labels]
     hull = _spanned(head, 0) & _spanned(head, 1)
-    return _doubled(_grown(hull, 3), content.shape)
+    return _grown(hull, 3)
 
 
 def _spanned(mask: Mask, axis: int) -> Mask:

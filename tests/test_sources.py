@@ -280,7 +280,8 @@ def test_the_parts_of_the_kaggle_set_are_recovered(realdata: Path, tmp_path: Pat
     manifest = index(realdata / "kaggle4600", tmp_path / "k.parquet")
     thumbnails = load_thumbnails(tmp_path / "k.parquet")
     manifest = find_copies(manifest, thumbnails)
-    found = collections(Material(manifest, thumbnails, traits(manifest)))
+    material = Material(manifest, thumbnails, traits(manifest))
+    found = collections(material)
     with (realdata / "kaggle4600_masks" / "masks.csv").open(encoding="utf-8") as file:
         annotators = {Path(row["image"]).name: row["annotator"] for row in csv.DictReader(file)}
     truth = np.array(
@@ -296,5 +297,5 @@ def test_the_parts_of_the_kaggle_set_are_recovered(realdata: Path, tmp_path: Pat
     tiff = manifest.column("format") == "TIFF"
     assert len(set(found[tiff])) == 1
     assert (found[~tiff] != found[tiff][0]).all()
-    finding = _one(sources(Material(manifest, thumbnails, traits(manifest))), "sources.mix")
+    finding = _one(sources(material), "sources.mix")
     assert finding.level == "warn"

@@ -37,7 +37,7 @@ def against(material: Material, files: Files, other: Against) -> Section:
         progress=material.progress,
     )
     shared = np.isin(between.picture[files.row], between.other_picture[theirs])
-    back = theirs & np.isin(between.other_picture, between.picture[files.row])
+    back = np.isin(between.other_picture, between.picture[files.row])
     here = _overlaps(
         np.array(files.classes, dtype=object)[files.label], between.picture[files.row], shared
     )

@@ -91,7 +91,7 @@ _CHROMA = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 def _weights(manifest: Manifest) -> NDArray[np.float64]:
     """What each usable row counts, (N,), so that a group of copies and patients counts once."""
     usable = manifest.usable()
-    _, inverse, _ = np.unique(manifest.groups(), return_inverse=True, return_counts=True)
+    _, inverse = np.unique(manifest.groups(), return_inverse=True)
     files = np.bincount(inverse[usable], minlength=int(inverse.max(initial=-1)) + 1)
     return usable / np.maximum(files[inverse], 1)
 

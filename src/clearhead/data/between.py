@@ -123,7 +123,6 @@ def _both(manifest: Manifest, other: Manifest) -> Manifest:
     tables = [
         rows.with_columns(
             source=[f"{place} {source}" for source in rows.column("source")],
-            patient=[None] * len(rows),
         ).table
         for place, rows in enumerate((manifest, other))
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,8 @@ def test_splits_are_counted_by_distinct_picture() -> None:
     splits = ["train", "train", "test", None] * 2
     found = section(labels, [0, 0, 1, 2, 3, 3, 4, 5], split=splits)
     assert found.shares[0].rows == (("train", (1, 1)), ("test", (1, 1)), ("no split", (1, 1)))
+
+
+def test_findings_are_plain_values() -> None:
+    found = section(*many(30, 30))
+    assert json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))["tables"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,17 @@ def test_same_seed_same_findings() -> None:
 
 @pytest.mark.usefixtures("few")
 def test_no_more_pictures_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_GROUPS", 60)
-    note = leaks(material(noise(160), columns(160))).dots[0].note
-    assert note.startswith("60 distinct pictures, drawn from 160;")
+    monkeypatch.setattr(module, "MOST_GROUPS", 100)
+    facts = columns(160)
+    facts["format"] = ["PNG", "TIFF"] * 80
+    section = leaks(material(noise(160), facts))
+    assert section.dots[0].note.startswith("100 distinct pictures, drawn from 160;")
+    assert len(finding(section, "leak.telling").sources) == 80  # every file that fulfils the rule
+
+
+@pytest.mark.usefixtures("few")
+def test_findings_are_plain_values() -> None:
+    traits = noise(80)
+    traits["stretch"]["border"][1::2] += 60
+    section = leaks(material(traits, columns(80)))
+    assert json.loads(json.dumps(dataclasses.asdict(section), allow_nan=False))["findings"]

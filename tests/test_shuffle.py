@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +180,9 @@ def test_no_labelled_row_and_one_class() -> None:
     assert found.level == "info"
     (found,) = section(pictures(40), list(range(40)), "report", ("only",)).findings
     assert found.check == "split.missing"
+
+
+@pytest.mark.parametrize("protocol", ["report", None])
+def test_findings_are_plain_values(protocol: str | None) -> None:
+    found = section(*copied(30, 3), protocol)
+    assert json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))["findings"]

@@ -228,7 +228,8 @@ def _patients_said(manifest: Manifest) -> str:
         )
     names, member = np.unique(patients[known].astype(str), return_inverse=True)
     labels = manifest.labels()[known]
-    both = sum(len(np.unique(labels[member == patient])) > 1 for patient in range(len(names)))
+    pairs = np.unique(np.stack([member, labels]), axis=1)
+    both = int((np.bincount(pairs[0]) > 1).sum())
     rest = len(manifest) - int(known.sum())
     parts = [f"{len(names)} patients, {known.sum() / len(names):.1f} files each on average"]
     if both:

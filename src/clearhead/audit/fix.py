@@ -179,7 +179,8 @@ _STEPS: dict[str, Callable[[Material, NDArray[np.int64], Mapping[int, str]], dic
 def _written(material: Material, reasons: Mapping[str, dict[int, str]], keep: str) -> Manifest:
     manifest = material.manifest
     fresh = {row: text for part in reasons.values() for row, text in part.items()}
-    if not fresh and manifest.table.column("collection").null_count < len(manifest):
+    told = manifest.table.column("collection").null_count < len(manifest)
+    if not fresh and told and "fix" in manifest.notes:
         return manifest  # nothing left to do
     earlier = manifest.column("aside")
     aside = np.array([fresh.get(row, text) for row, text in enumerate(earlier)], dtype=object)

@@ -66,7 +66,7 @@ def copies_between(
     """Find the pictures that both manifests hold, whatever was done to the copies.
 
     Shapes: (N, 64, 64) and (M, 64, 64) uint8 thumbnails, row by row as the manifests; memory maps
-    are read block by block, and about 1 kB is held for each row besides.
+    are read block by block, and a few kB are held for each row besides.
     Errors: `ManifestError` where a manifest and its thumbnails don't fit.
     """
     for rows, thumbs in ((manifest, thumbnails), (other, other_thumbnails)):

@@ -3,8 +3,8 @@
 `oddness` looks at grey values alone; its field `colour` is NaN until the caller, who has the file,
 fills it with `colour_share`. All lengths are shares of the picture's side, all areas shares of its
 pixels, all intensities shares of its own range (1st to 99.8th percentile), unless said otherwise.
-`ODDITIES` reads names from the numbers: rules that were set on generated heads and non-heads, and
-checked on real ones. They are cautious: what is named is odd, and much that is odd is not named.
+`ODDITIES` reads names from the numbers: rules that were set with generated and real pictures in
+view. They are cautious: what is named is odd, and much that is odd is not named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 from scipy import ndimage
 
 Floats = NDArray[np.float32]
@@ -91,9 +91,11 @@ def colour_share(file: Path | bytes) -> float:
             return 0.0
         image.draft("RGB", (WORK_PX, WORK_PX))  # JPEG: decodes at an eighth, quarter or half
         image.thumbnail((2 * WORK_PX, 2 * WORK_PX), Image.Resampling.NEAREST)
-        shades = np.asarray(image.convert("RGB"))
-    spread = shades.max(axis=2) - shades.min(axis=2)
-    return float(np.count_nonzero(spread > COLOURED) / spread.size)
+        red, green, blue = image.convert("RGB").split()
+    highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
+    counts = ImageChops.subtract(highest, lowest).histogram()
+    return sum(counts[COLOURED + 1 :]) / sum(counts)
 
 
 # --- The picture at working size ------------------------------------------------------------

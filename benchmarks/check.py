@@ -95,9 +95,8 @@ def index(folder: Path, out: Path) -> dict[str, Any]:
 
 
 def check(folder: Path, out: Path) -> dict[str, Any]:
-    from clearhead.deliver.audit_page import save_audit
-
     from clearhead.audit.check import check
+    from clearhead.deliver.audit_page import save_audit
 
     audit = check(out)
     page = save_audit(audit, out.parent / "audit")

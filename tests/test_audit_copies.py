@@ -316,7 +316,7 @@ def test_a_set_that_holds_all_of_a_class_is_named(
     section = copies(material)
     shared, none = _named(section, "copies.against")
     assert (shared.level, none.level) == ("fail", "info")
-    assert "It holds 50 % (all 6 of healthy) of the distinct pictures here" in shared.message
+    assert "it holds 50 % (all 6 of healthy) of the distinct pictures here" in shared.message
     assert "they are 60 % (all 6 of normal) of its own" in shared.message
     assert shared.sources == tuple(f"normal/{place}.jpg" for place in range(6))
     (sheet,) = [sheet for sheet in section.sheets if sheet.name == shared.figure]

@@ -33,9 +33,9 @@ from clearhead.deliver.audit_page import (
     OPEN_ROWS,
     OPEN_TILES,
     UNSEEN,
-    first_sentence,
     render_audit,
 )
+from clearhead.deliver.audit_words import first_sentence
 from clearhead.deliver.tiles import MOST_TILES
 from clearhead.types import Finding, Manifest
 from oracles import manifest_of

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from clearhead.audit.phrases import listed
 from clearhead.audit.section import DataAudit, Section
-from clearhead.deliver.audit_words import MOST_NOTES, headline, listed, plain, summary
+from clearhead.deliver.audit_words import MOST_NOTES, headline, plain, summary
 from clearhead.types import Finding
 from oracles import manifest_of
 
@@ -99,12 +100,12 @@ def test_summary_is_worst_first_and_each_finding_is_one_line() -> None:
         audit(
             Finding("a", "info", "third"),
             Finding("b", "warn", "second"),
-            Finding("c", "fail", "first"),
+            Finding("c", "fail", "first. Not on a terminal"),
         ),
         page=Path("out/audit.html"),
     )
     told = [line for line in lines if line[:6] in ("FAIL  ", "warn  ", "info  ")]
-    assert told == ["FAIL  first", "warn  second", "info  third"]
+    assert told == ["FAIL  c: first.", "warn  b: second", "info  a: third"]
     assert lines[0].startswith("This data set can't be believed")
     assert lines[-1] == f"Page: {Path('out/audit.html')}"
     assert not any("Page" in line for line in summary(audit()))
@@ -120,7 +121,7 @@ def test_notes_are_counted_where_there_are_many_but_nothing_worse_is_left_out() 
     warnings = [Finding("w", "warn", f"warning {number}") for number in range(30)]
     lines = [line.replace("\u00a0", " ") for line in summary(audit(*notes, *warnings))]
     assert sum(line.startswith("warn  ") for line in lines) == 30
-    assert sum(line.startswith("info  note") for line in lines) == MOST_NOTES
+    assert sum(line.startswith("info  n: note") for line in lines) == MOST_NOTES
     assert f"info  and {9 - MOST_NOTES} more notes on the page" in lines
 
 

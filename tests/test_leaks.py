@@ -81,8 +81,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_clean_set_is_quiet_and_every_place_has_its_word() -> None:
     section = leaks(material(noise(120), columns(120)))
-    assert [found.level for found in section.findings] == ["info"] * (len(PROBES) + 1)
+    assert [found.level for found in section.findings] == ["info"] * (len(PROBES) + 2)
     assert {found.check for found in section.findings} == {
+        "leak.score",
         "leak.telling",
         *(f"leak.{name}" for name in PROBES),
     }
@@ -100,8 +101,12 @@ def test_a_planted_place_fails_by_name(place: str, monkeypatch: pytest.MonkeyPat
     assert found.value > 0.8
     assert found.interval is not None
     assert found.limit == PROBES[place].limit < found.interval[0]
-    assert "A model must beat" in found.message
-    assert "On the canvas it is" in found.message
+    assert "This alone gives" in found.message
+    assert ", on the canvas 0." in found.message
+    score = section.findings[0]
+    assert score.check == "leak.score"
+    assert "A model must beat" in score.message
+    assert (score.level == "fail") is (place != "rim")  # tissue shows at the rim
     assert finding(section, "leak.silhouette").level == "info"
 
 
@@ -187,13 +192,15 @@ def test_figures_hold_what_findings_say() -> None:
     names = {part.name for part in parts}
     assert {found.figure for found in section.findings if found.figure} <= names
     aucs, accuracies = section.dots
-    assert aucs.lines[0].name == "border"
+    assert aucs.lines[0].name == PROBES["border"].words
+    assert aucs.lines[0].remark == "leak.border"
     assert aucs.lines[0].tone == "fail"
     assert {mark.series for mark in aucs.lines[0].marks} == {"stretched", "canvas"}
     assert aucs.lines[0].marks[0].value == finding(section, "leak.border").value
     assert "the canvas removes: border" in aucs.note
     assert dict(accuracies.references)["majority, files"] == pytest.approx(50)
-    assert accuracies.note.startswith("A model must beat ")
+    beat = finding(section, "leak.score")
+    assert beat.value == pytest.approx(accuracies.lines[0].marks[0].value / 100)
     for line in accuracies.lines:
         for mark in line.marks:
             assert accuracies.span[0] <= (mark.low or 0) <= mark.value <= 100

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     # nouns
+    "DataAudit": "clearhead.audit.section",
     "ClearheadError": "clearhead.errors",
     "Explanation": "clearhead.types",
     "Facts": "clearhead.types",
@@ -23,6 +24,7 @@ _HOMES = {
     "Run": "clearhead.model.run",
     "Scan": "clearhead.types",
     # stages, each a command of the same name
+    "check": "clearhead.audit.check",
     "demo": "clearhead.app.demo",
     "download": "clearhead.data.download",
     "evaluate": "clearhead.model.evaluate",

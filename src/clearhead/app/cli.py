@@ -289,9 +289,8 @@ def check(
     `clearhead check kaggle.parquet --against other.parquet --fix kaggle-clean.parquet`
     """
     from clearhead.audit.check import FAILED, examine, gather, known_checks
-    from clearhead.deliver.audit_page import render_audit
+    from clearhead.deliver.audit_page import save_audit
     from clearhead.deliver.audit_words import summary
-    from clearhead.files import write_json, write_text
 
     if fixed is not None and fixed.resolve() == manifest.resolve():
         raise click.UsageError("--fix names the manifest under audit: name a new file")
@@ -299,11 +298,8 @@ def check(
     progress = progress_for(quiet=quiet)
     material = gather(manifest, progress=progress, **how)
     audit = examine(material, only)
-    out = out or Path(f"{manifest.stem}-check")
-    write_json(out / "findings.json", audit.to_json())
-    write_text(out / "check.html", render_audit(audit, progress=progress))
-    page = str(out / "check.html")
-    lines, value = summary(audit, page), audit.to_json() | {"page": page}
+    page = save_audit(audit, out or Path(f"{manifest.stem}-check"), progress=progress)
+    lines, value = summary(audit, page), audit.to_json() | {"page": str(page)}
     if fixed is not None:
         aside = _fix(material, fixed, keep)
         value["fixed"] = {"manifest": str(fixed), "aside": aside}

@@ -117,8 +117,8 @@ def _shared(
         message = f"{other.name} holds none of these pictures, mirrored copies included."
     else:
         message = (
-            f"{other.name} is not independent of this set. It holds {_in_words(here)} of the "
-            f"distinct pictures here, and they are {_in_words(there)} of its own. Before scores on "
+            f"{other.name} is not independent of this set: it holds {_in_words(here)} of the "
+            f"distinct pictures here. They are {_in_words(there)} of its own. Before scores on "
             f"{other.name} count as an external test, leave its {counted(len(sources), 'file')} "
             "of these pictures out."
         )

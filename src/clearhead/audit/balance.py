@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.audit.material import Material
+from clearhead.audit.phrases import listed
 from clearhead.audit.section import Cell, Section, Shares, Table
 from clearhead.measure.precision import half_width, pictures_needed, wilson
 from clearhead.measure.scores import positive_class
@@ -47,7 +48,9 @@ class _Counts:
     def said(self, number: int, name: str) -> str:
         """So many of a class, in words."""
         return (
-            f"{number} {name} patients" if self.patients else f"{number} distinct {name} pictures"
+            f"{number:,} {name} patients"
+            if self.patients
+            else f"{number:,} distinct {name} pictures"
         )
 
 
@@ -95,8 +98,8 @@ def _classes(counts: _Counts) -> Finding:
         return Finding(
             "balance.classes",
             "warn",
-            f"No picture is labelled {_and(absent)}: nothing can be learnt of it. What to do: add "
-            "such pictures, or leave the class out.",
+            f"No picture is labelled {listed(absent)}: nothing can be learnt of it. What to do: "
+            "add such pictures, or leave the class out.",
             value=0.0,
             figure="balance-classes",
         )
@@ -130,11 +133,7 @@ def _classes(counts: _Counts) -> Finding:
 
 
 def _per_class(counts: _Counts, numbers: NDArray[np.int64]) -> str:
-    return _and([f"{own} {name}" for name, own in zip(counts.classes, numbers, strict=True)])
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return listed([f"{own:,} {name}" for name, own in zip(counts.classes, numbers, strict=True)])
 
 
 # --- What a test can show -------------------------------------------------------------------

@@ -80,7 +80,7 @@ def gather(
         rows,
         thumbnails,
         measure_traits(rows, manifest, workers=workers, progress=progress),
-        tuple(Against(path.stem, *_searched(path, progress)) for path in against),
+        tuple(_against(path, against, progress) for path in against),
         resamples=resamples,
         permutations=permutations,
         seed=seed,
@@ -118,6 +118,12 @@ def known_checks(only: Sequence[str]) -> tuple[str, ...]:
         if name not in CHECKS:
             raise ManifestError(f"no check is called {name!r}: expected {', '.join(CHECKS)}")
     return tuple(name for name in CHECKS if name in only or not only)
+
+
+def _against(path: Path, every: Sequence[Path], progress: Progress) -> Against:
+    """Another set, named by its file; by its whole path where two files have one name."""
+    shared = sum(other.stem == path.stem for other in every) > 1
+    return Against(str(path) if shared else path.stem, *_searched(path, progress))
 
 
 def _searched(path: Path, progress: Progress) -> tuple[Manifest, Any]:

@@ -267,10 +267,10 @@ def _at_random(files: Files) -> Section:
     ]
     said = f"{percent(expected)} of the test files a copy in training ({', '.join(each)})"
     message = (
-        f"Not split yet. A random 70/30 split would give {said}: use "
-        "`clearhead split --protocol group`, which keeps copies together."
+        f"Not split yet, and a random 70/30 split would give {said}. Use "
+        "`clearhead split --protocol group`: it keeps copies together."
         if expected > 0
-        else "Not split yet; no two files show the same picture, so no split can part copies."
+        else "Not split yet, but no two files show the same picture, so no split can part copies."
     )
     level = "warn" if expected > NOTABLE else "info"
     return Section("", "", (Finding("copies.across", level, message, value=expected),))

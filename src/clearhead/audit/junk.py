@@ -258,7 +258,7 @@ def _sheet(
         shown_here = _spread(places[np.sort(first)], max(1, TILES // len(marked)))
         tiles = tuple(Tile(int(files.rows[place]), caption(int(place))) for place in shown_here)
         strips.append(Strip(label or "without label", tiles))
-    return Sheet(name, f"Files: {what}", tuple(strips[:TILES]))
+    return Sheet(name, f"Files that {what}", tuple(strips[:TILES]))
 
 
 def _spread(places: NDArray[np.int64], most: int) -> list[int]:

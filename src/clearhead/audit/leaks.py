@@ -34,7 +34,7 @@ ROWS = 12
 """Sizes shown; the rest is one row."""
 
 LEVELS = ("fail", "warn", "info")
-SAID = {"stretch": "stretched", "canvas": "canvas", "": "as stored"}
+SAID = {"": "as stored", "stretch": "stretched", "canvas": "canvas"}
 """How a view is called in charts; probes of files have none."""
 
 
@@ -154,25 +154,23 @@ RESCAN = "look at the pictures side by side, and take both classes from the same
 
 PROBES: dict[str, Place] = {
     "facts": Place(
-        "file facts alone (format, mode, size, bytes, compression, header)",
+        "file facts alone (format, size, compression, header)",
         _facts,
         RECODE,
         views=("",),
         learner="trees",
     ),
     "border": Place("the outer edge of the picture alone", _looked("border"), REDRAW),
-    "background": Place("the background outside the head", _looked("background"), REDRAW),
+    "background": Place("the background around the head", _looked("background"), REDRAW),
     "text": Place(
         "burned-in letters, marks, frames and drawings",
         _text,
         "paint them over, or set such pictures aside",
         views=("",),
     ),
-    "shape": Place(
-        "the size, place and outline of the head in a few numbers", _looked("shape"), REDRAW
-    ),
+    "shape": Place("the size and place of the head in the picture", _looked("shape"), REDRAW),
     "silhouette": Place(
-        "the silhouette of the head, 16×16, without any of its content",
+        "the outline of the head, without its content",
         _looked("silhouette"),
         REDRAW,
     ),
@@ -186,7 +184,7 @@ PROBES: dict[str, Place] = {
         tissue=True,
     ),
     "intensity": Place(
-        "how bright the picture is, without where",
+        "how bright the picture is as a whole",
         _looked("intensity"),
         RESCAN,
         limit=0.85,
@@ -277,11 +275,11 @@ def leaks(material: Material) -> Section:
     readings = _readings(rows)
     told = [reading for reading in readings if not reading.probe.silent]
     found = _rules(rows)
-    findings = [_finding(name, readings) for name in PROBES]
+    findings = [_telling(found, rows), *(_finding(name, readings) for name in PROBES)]
     return Section(
         name="leaks",
         title="What gives the label away",
-        findings=tuple(sorted([*findings, _telling(found, rows)], key=_badness)),
+        findings=(*_score_to_beat(told), *sorted(findings, key=_badness)),
         tables=(*_tables(told, found),),
         dots=(_aucs(told, rows), _accuracies(told, rows)) if told else (),
         shares=_shares(material),
@@ -358,6 +356,29 @@ def _finding(name: str, readings: Sequence[_Reading]) -> Finding:
     )
 
 
+def _score_to_beat(told: Sequence[_Reading]) -> tuple[Finding, ...]:
+    """The one number: the most that a place where nothing medical is gives."""
+    bare = [reading for reading in told if not reading.place.tissue]
+    if not bare:
+        return ()
+    best = max(bare, key=lambda reading: reading.per_group.accuracy.value or 0.0)
+    level = min((reading.level for reading in bare), key=LEVELS.index)
+    scores, known = best.per_group, best.probe
+    finding = Finding(
+        "leak.score",
+        level,
+        f"A model must beat {_percent(scores.accuracy)} per distinct picture and "
+        f"{_percent(best.per_file.accuracy)} per file: that is what {best.place.words}"
+        f"{_in_view(best)} gives, with nothing medical in it. Always calling the commonest class "
+        f"gives {_percent(known.majority_per_group)} and {_percent(known.majority_per_file)}.",
+        value=scores.accuracy.value,
+        interval=_interval(scores.accuracy),
+        limit=known.majority_per_group,
+        figure="leak-accuracy",
+    )
+    return (finding,)
+
+
 def _place(name: str) -> str:
     return PROBES[name].words
 
@@ -374,15 +395,12 @@ def _message(worst: _Reading, told: Sequence[_Reading]) -> str:
         return f"{said}: ROC-AUC {worst.per_group.roc_auc} per distinct picture, 0.5 is chance."
     parts = [
         f"The label can be read from {worst.place.words}{_in_view(worst)}: ROC-AUC "
-        f"{worst.per_group.roc_auc}, 0.5 is chance.",
-        f"A model must beat {_percent(worst.per_group.accuracy)} per distinct picture and "
-        f"{_percent(worst.per_file.accuracy)} per file, which this alone gives (always calling "
-        f"the commonest class: {_percent(worst.probe.majority_per_group)} and "
-        f"{_percent(worst.probe.majority_per_file)}).",
-        *_elsewhere(worst, told),
+        f"{worst.per_group.roc_auc}{_elsewhere(worst, told)}.",
+        f"This alone gives {_percent(worst.per_group.accuracy)} per distinct picture and "
+        f"{_percent(worst.per_file.accuracy)} per file.",
     ]
     if worst.place.tissue:
-        parts.append("Tissue shows there too, so part of this may be the disease.")
+        parts.append("Part of it may be the disease, for tissue shows there too.")
     return " ".join([*parts, f"What to do: {worst.place.remedy}."])
 
 
@@ -391,16 +409,14 @@ def _capital(words: str) -> str:
 
 
 def _in_view(reading: _Reading) -> str:
-    return {"stretch": " (picture stretched to a square)", "canvas": " (on the canvas)"}.get(
-        reading.view, ""
-    )
+    return {"stretch": ", the picture stretched", "canvas": ", on the canvas"}.get(reading.view, "")
 
 
-def _elsewhere(worst: _Reading, told: Sequence[_Reading]) -> list[str]:
+def _elsewhere(worst: _Reading, told: Sequence[_Reading]) -> str:
     """A word on the other view."""
+    where = {"stretch": "stretched", "canvas": "on the canvas"}
     others = [reading for reading in told if reading.view != worst.view]
-    where = {"stretch": "Stretched to a square", "canvas": "On the canvas"}
-    return [f"{where[other.view]} it is {other.per_group.roc_auc}." for other in others]
+    return "".join(f", {where[other.view]} {other.auc:.3f}" for other in others)
 
 
 def _percent(share: Score | float | None) -> str:
@@ -461,7 +477,7 @@ def _rule_columns(rows: _Rows) -> tuple[Columns, dict[str, str]]:
     for place in RULED:
         looked = rows.trait(VIEWS[0], place)
         for number, name in enumerate(PLACES[place]):
-            columns[f"{place} {number}"] = looked[:, number].astype(np.float64)
+            columns[f"{place} {number}"] = looked[:, number].astype(np.float32)
             words[f"{place} {number}"] = name
     return columns, words
 
@@ -508,7 +524,7 @@ def _aucs(told: Sequence[_Reading], rows: _Rows) -> Dots:
             Mark(SAID[reading.view], reading.auc, *(_interval(reading.per_group.roc_auc) or ()))
             for reading in views
         )
-        lines.append(Line(name, marks, PROBES[name].words, _tone(views)))
+        lines.append(Line(PROBES[name].words, marks, f"leak.{name}", _tone(views)))
     return Dots(
         "leak-auc",
         "How well the label can be read from each place",
@@ -517,6 +533,7 @@ def _aucs(told: Sequence[_Reading], rows: _Rows) -> Dots:
         tuple(lines),
         (("chance", 0.5),),
         " ".join([_asked(rows), *_removed(told)]),
+        tuple(SAID.values()),
     )
 
 
@@ -536,9 +553,9 @@ def _asked(rows: _Rows) -> str:
     count = len(np.unique(rows.groups))
     manifest = rows.material.manifest
     total = len(np.unique(manifest.groups()[manifest.usable()]))
-    drawn = f", drawn from {total}" if count < total else ""
+    drawn = f", drawn from {total:,}" if count < total else ""
     return (
-        f"{count} distinct pictures{drawn}; copies never on both sides of a fold; each distinct "
+        f"{count:,} distinct pictures{drawn}; copies never on both sides of a fold; each distinct "
         "picture counts once; intervals of 95 % by drawing distinct pictures."
     )
 
@@ -554,7 +571,7 @@ def _removed(told: Sequence[_Reading]) -> list[str]:
     if not kept:
         return []
     each = ", ".join(f"{name} {100 * (1 - share):.0f} %" for name, share in kept.items())
-    return [f"Of what can be read above chance, the canvas removes: {each}."]
+    return [f"Of the AUC above chance, the canvas removes: {each}."]
 
 
 def _accuracies(told: Sequence[_Reading], rows: _Rows) -> Dots:
@@ -567,7 +584,7 @@ def _accuracies(told: Sequence[_Reading], rows: _Rows) -> Dots:
             _share_mark("per distinct picture", best.per_group.accuracy),
             _share_mark("per file", best.per_file.accuracy),
         )
-        lines.append(Line(name, marks, SAID[best.view], _tone(views)))
+        lines.append(Line(PROBES[name].words, marks, SAID[best.view], _tone(views)))
     first = told[0].probe
     references = (
         ("majority, distinct pictures", 100 * (first.majority_per_group or 0)),
@@ -581,8 +598,8 @@ def _accuracies(told: Sequence[_Reading], rows: _Rows) -> Dots:
         "accuracy, %",
         (start, 100.0),
         tuple(lines),
-        references,
-        _to_beat(told),
+        references=references,
+        note="In the view of each place that gives most away.",
     )
 
 
@@ -590,17 +607,6 @@ def _share_mark(series: str, score: Score) -> Mark:
     ends = _interval(score)
     value = 100 * (score.value or 0.0)
     return Mark(series, value, *(100 * end for end in ends)) if ends else Mark(series, value)
-
-
-def _to_beat(told: Sequence[_Reading]) -> str:
-    """The one number: what the best place without tissue gives."""
-    honest = [reading for reading in told if not reading.place.tissue]
-    best = max(honest, key=lambda reading: reading.per_group.accuracy.value or 0.0)
-    return (
-        f"A model must beat {_percent(best.per_group.accuracy)} per distinct picture and "
-        f"{_percent(best.per_file.accuracy)} per file: that is what {best.place.words}"
-        f"{_in_view(best)} gives."
-    )
 
 
 def _tables(told: Sequence[_Reading], found: Sequence[Rule]) -> list[Table]:
@@ -624,7 +630,6 @@ def _tables(told: Sequence[_Reading], found: Sequence[Rule]) -> list[Table]:
                     "fails from",
                 ),
                 tuple(_score_row(reading) for reading in ranked),
-                _to_beat(told),
             )
         )
     if found:

@@ -65,6 +65,8 @@ class Dots:
     references: tuple[tuple[str, float], ...] = ()
     """Upright lines: what each means (`majority`, `chance`) and where it stands."""
     note: str = ""
+    series: tuple[str, ...] = ()
+    """The series in the order in which they are told apart; as they appear where left out."""
 
 
 @dataclass(frozen=True)

@@ -323,7 +323,7 @@ def _collections_finding(found: _Found) -> Finding:
         check="sources.collections",
         level="warn",
         message=f"The files seem to come from {len(found.names)} collections, told apart by how "
-        f"they were saved and drawn: {'; '.join(each)}.",
+        f"they were saved and drawn. They are: {'; '.join(each)}.",
         value=float(len(found.names)),
         figure="sources-pictures",
     )

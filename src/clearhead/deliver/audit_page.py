@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 from clearhead.audit.section import LEVELS, DataAudit, Dots, Section, Shares, Sheet, Table
 from clearhead.deliver import audit_words, charts, tiles
 from clearhead.deliver.page import duration, environment
+from clearhead.files import write_json, write_text
 from clearhead.types import Finding, Progress, silent
 
 OPEN_ROWS = 3
@@ -30,8 +32,6 @@ OPEN_TILES = 18
 TONES = {"fail": "bad", "warn": "doubt", "info": "note"}
 LEVEL_WORDS = {"fail": "failed", "warn": "warning", "info": "note"}
 
-SENTENCE = re.compile(r"(?<=[^.\s][.!?])\s+(?=[^\W\d_a-z])")
-"""Where a sentence ends: a stop, then a capital letter."""
 MADE_WORDS = {"seconds": "Took", "when": "Made", "version": "clearhead"}
 """What the page calls a fact of how it was made; the others by their own name."""
 
@@ -46,6 +46,14 @@ UNSEEN = (
     "Whether these pictures stand for the patients on whom a model would be used.",
 )
 """What the audit is blind to, whatever it found."""
+
+
+def save_audit(audit: DataAudit, folder: Path, *, progress: Progress = silent) -> Path:
+    """Write `findings.json` and `check.html` in `folder`; the path of the page."""
+    page = render_audit(audit, progress=progress)
+    write_json(folder / "findings.json", audit.to_json())
+    write_text(folder / "check.html", page)
+    return folder / "check.html"
 
 
 def render_audit(audit: DataAudit, *, progress: Progress = silent) -> str:
@@ -171,16 +179,11 @@ def _row(finding: Finding, section: Section, figures: Sequence[_Figure], names: 
         TONES.get(finding.level, "note"),
         shown.id if shown else own,
         shown.content.title if shown else section.title,
-        first_sentence(finding.message),
+        audit_words.first_sentence(finding.message),
         _numbers(finding),
         finding.sources[:MOST_SOURCES],
         max(len(finding.sources) - MOST_SOURCES, 0),
     )
-
-
-def first_sentence(message: str) -> str:
-    """What stands before the first stop that a capital letter follows; a stop in a name is none."""
-    return SENTENCE.split(message, maxsplit=1)[0]
 
 
 def _numbers(finding: Finding) -> str:

@@ -6,10 +6,12 @@ as "the data is fine": the checks see only what they look for.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clearhead.audit.phrases import listed
 from clearhead.deliver.verdict import count
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 WORDS = {"fail": "FAIL", "warn": "warn", "info": "info"}
 """The level of a finding at the start of its line: told by letters, never by colour alone."""
+SENTENCE = re.compile(r"(?<=[^.\s][.!?])\s+(?=[^\W\d_a-z])")
+"""Where a sentence ends: a stop, then a capital letter."""
 MOST_NOTES = 4
 """Findings of level `info` on the terminal; the rest are counted."""
 MOST_PLACES = 3
@@ -102,11 +106,6 @@ def _fault(check: str) -> str:
     return FAULTS.get(check, f"the check {check} failed")
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: `a`, `a and b`, `a, b and c`."""
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
-
-
 def data_words(manifest: Manifest) -> str:
     """What was audited: files, classes, distinct pictures, what takes no part."""
     labels = Counter(label for label in manifest.column("label") if label is not None)
@@ -127,6 +126,8 @@ def data_words(manifest: Manifest) -> str:
 def summary(audit: DataAudit, page: object = None) -> list[str]:
     """The lines for a terminal: headline, data, findings worst first, where the page is.
 
+    Of each finding the first sentence; the rest is on the page.
+
     `page` is what the last line names (a path); None leaves it out. No line is wrapped, and none
     holds a character that a terminal would act on.
     """
@@ -144,7 +145,13 @@ def summary(audit: DataAudit, page: object = None) -> list[str]:
 
 
 def _line(finding: Finding) -> str:
-    return f"{WORDS.get(finding.level, finding.level)}  {finding.message}"
+    word = WORDS.get(finding.level, finding.level)
+    return f"{word}  {finding.check}: {first_sentence(finding.message)}"
+
+
+def first_sentence(message: str) -> str:
+    """What stands before the first stop that a capital letter follows; a stop in a name is none."""
+    return SENTENCE.split(message, maxsplit=1)[0]
 
 
 def plain(text: str) -> str:

@@ -106,7 +106,8 @@ def forest(chart: Dots) -> Forest:
     low, high = chart.span
     if not high > low:
         raise ValueError(f"the axis of {chart.name!r} runs from {low} to {high}")
-    series = tuple(dict.fromkeys(mark.series for line in chart.lines for mark in line.marks))
+    used = dict.fromkeys(mark.series for line in chart.lines for mark in line.marks)
+    series = tuple(dict.fromkeys(name for name in (*chart.series, *used) if name in used))
     decimals = decimals_for(high - low)
     return Forest(
         series,

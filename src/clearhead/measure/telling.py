@@ -195,11 +195,12 @@ def rules(
     Shapes: columns are (N,) numbers or categories, `words` says how each is called (`size`,
     `mean level in the top edge`), `labels` (N,) class indices, `groups` (N,) any values.
 
-    A condition asks for a frequent value, or for a number above or at most one of its quantiles; a
-    rule has one or two. What it tells is the share of distinct pictures for which it holds, times
-    the divergence (bits) of its class's share, at the lower end of its interval, from the share
-    among all. The `MOST_TRIED` rules that tell most are given where on the other half, too, their
-    interval begins above that share, and where they say something else than those before.
+    A condition asks for a frequent value, or for a number above or at most one of its quantiles
+    (of float32, which is what measured numbers are, for the latter alone); a rule has one or two.
+    What it tells is the share of distinct pictures for which it holds, times the divergence (bits)
+    of its class's share, at the lower end of its interval, from the share among all. The
+    `MOST_TRIED` rules that tell most are given where on the other half, too, their interval begins
+    above that share, and where they say something else than those before.
 
     Errors: `ManifestError` for columns that don't fit or have no words.
     """
@@ -316,8 +317,9 @@ def _promising(single: Sequence[_Found]) -> list[_Found]:
 
 def _conditions(name: str, values: NDArray[Any], half: _Half) -> Iterator[Condition]:
     numbers = np.issubdtype(values.dtype, np.number)
-    for value in _frequent(values, half):
-        yield Condition(name, "is", value)
+    if values.dtype != np.float32:  # that a measured level is 2 says less than that it is low
+        for value in _frequent(values, half):
+            yield Condition(name, "is", value)
     if numbers:
         known = values[np.isfinite(values.astype(np.float64))].astype(np.float64)
         for threshold in _thresholds(known):

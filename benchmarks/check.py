@@ -96,11 +96,15 @@ def index(folder: Path, out: Path) -> dict[str, Any]:
 
 def check(folder: Path, out: Path) -> dict[str, Any]:
     from clearhead.audit.check import check
+    from clearhead.audit.leaks import PROBES
     from clearhead.deliver.audit_page import save_audit
 
     audit = check(out)
     page = save_audit(audit, out.parent / "audit")
-    leaks = [f.check for f in audit.findings if f.check.startswith("leak.") and f.level == "fail"]
+    failed = [finding.check for finding in audit.findings if finding.level == "fail"]
+    leaks = [
+        check.removeprefix("leak.") for check in failed if check.removeprefix("leak.") in PROBES
+    ]
     return {
         "files": len(audit.manifest.readable()),
         "groups": [],

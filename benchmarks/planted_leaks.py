@@ -35,6 +35,7 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=100, help="limits were set on 0 to 12")
     parser.add_argument("--heads", type=int, default=300)
     parser.add_argument("--strengths", type=float, nargs="+", default=[1.0])
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
@@ -47,9 +48,9 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         jobs = [
             pool.submit(one_seed, seed, options.heads, options.strengths, options.faults, done)
-            for seed in range(options.seeds)
+            for seed in range(options.first_seed, options.first_seed + options.seeds)
         ]
-        for seed, job in enumerate(jobs):
+        for seed, job in enumerate(jobs, options.first_seed):
             rows += job.result()
             write_json(options.out, rows)
             print(f"seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)

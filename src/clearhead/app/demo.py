@@ -25,12 +25,14 @@ def demo(
 
     Errors: `ManifestError` where `out` exists or `n` is too small to be split.
     """
+    from clearhead.audit.check import check
     from clearhead.data.copies import copy_report, find_copies
     from clearhead.data.index import index
     from clearhead.data.manifest import load_thumbnails, save_manifest
     from clearhead.data.phantom import phantom
     from clearhead.data.split import split
-    from clearhead.deliver import verdict
+    from clearhead.deliver import audit_words, verdict
+    from clearhead.deliver.audit_page import save_audit
     from clearhead.deliver.gallery import save_explanations
     from clearhead.deliver.report import report
     from clearhead.heat.explain import explain
@@ -53,6 +55,8 @@ def demo(
     manifest = split(manifest, seed=seed)
     save_manifest(manifest, manifest_path)
     say("split     whole groups of copies together")
+    audit = check(manifest_path, seed=seed, progress=progress)
+    say(f"check     {audit_words.headline(audit)} {save_audit(audit, out / 'heads-check')}")
     recipe = Recipe.preset("compact", size_px=SIZE_PX, epochs=EPOCHS, batch=BATCH, seed=seed)
     say(f"train     preset compact at {SIZE_PX} px, {EPOCHS} epochs, in {out / 'run'}")
     run = train(manifest, recipe, out / "run", device="auto", progress=progress)

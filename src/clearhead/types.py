@@ -373,7 +373,7 @@ class Explanation:
     grid: tuple[int, int]
     """Rows and columns of the native grid on which the evidence was computed."""
     unit: str = "logit"
-    """`logit`, or `probability` for the report's variant."""
+    """`logit`; `probability` for the report's variant; `activation` where no score is explained."""
 
     @property
     def blank(self) -> bool:

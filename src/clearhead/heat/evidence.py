@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clearhead.errors import RecipeError
-from clearhead.heat.cams import CAMS
+from clearhead.heat.cams import CAMS, UNITS
 from clearhead.model.classifier import Classifier
 
 SCORES = ("logit", "probability")
@@ -21,8 +21,9 @@ SCORES = ("logit", "probability")
 class Evidence:
     """Evidence for one class in each picture of a batch.
 
-    Shapes: `maps` (B, h, w), unrectified, in units of the score: the mean over the plane is what
-    the maps add to the score of a pooled linear head. `logits` (B, K), `targets` (B,).
+    Shapes: `maps` (B, h, w), unrectified, in units of the score (or those that `cams.UNITS` names):
+    with `grad_cam`, the mean over the plane is what the maps add to the score of a pooled linear
+    head. `logits` (B, K), `targets` (B,).
     """
 
     maps: Tensor
@@ -58,7 +59,9 @@ def evidence(
             targets = logits.detach().argmax(1) if target is None else _constant(target, logits)
             (gradients,) = torch.autograd.grad(values.gather(1, targets[:, None]).sum(), leaf)
         with torch.no_grad():
-            heat = CAMS[method](maps.float(), gradients.float()) * (maps.shape[2] * maps.shape[3])
+            heat = CAMS[method](maps.float(), gradients.float())
+            if method not in UNITS:
+                heat = heat * (maps.shape[2] * maps.shape[3])
     return Evidence(heat, logits.detach(), targets)
 
 

@@ -14,6 +14,7 @@ from clearhead.data.canvas import draw, lift, place
 from clearhead.data.read import read_scans
 from clearhead.errors import ReadError, RecipeError
 from clearhead.files import walk
+from clearhead.heat.cams import UNITS
 from clearhead.heat.evidence import evidence
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
@@ -111,7 +112,7 @@ def _explain_batch(
                 lift(heats[row], classifier.net.grid, placement),
                 peak=float(heats[row].max()),
                 grid=(heats.shape[1], heats.shape[2]),
-                unit=score,
+                unit=UNITS.get(method, score),
             ),
         )
 

@@ -488,7 +488,7 @@ def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
     "--method",
     default="grad_cam",
     show_default=True,
-    help="how the map is made: grad_cam, hires_cam, xgrad_cam, grad_cam_plus_plus, layer_cam, eigen_cam",
+    help="grad_cam, hires_cam, xgrad_cam, grad_cam_plus_plus, layer_cam or eigen_cam",
 )
 @click.option("--scale", type=float, default=None, help="evidence in full colour [of the run]")
 @click.option(

@@ -96,7 +96,7 @@ def index(folder: Path, out: Path) -> dict[str, Any]:
 
 def check(folder: Path, out: Path) -> dict[str, Any]:
     from clearhead.audit.check import check
-    from clearhead.audit.leaks import PROBES
+    from clearhead.audit.probes import PROBES
     from clearhead.deliver.audit_page import save_audit
 
     audit = check(out)

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from clearhead.audit import leaks as module
-from clearhead.audit.leaks import PROBES, leaks
+from clearhead.audit import probes
+from clearhead.audit.leak_figures import ROWS
+from clearhead.audit.leaks import leaks
 from clearhead.audit.material import Material
+from clearhead.audit.probes import PROBES
 from clearhead.audit.section import Section
 from clearhead.data.traits import PLACES, TRAITS, VIEWS
-from clearhead.measure import probe as probes
+from clearhead.measure import probe
 from clearhead.types import Finding
 from oracles import manifest_of
 
@@ -24,8 +27,8 @@ TWO = ("healthy", "tumour")
 
 @pytest.fixture(autouse=True)
 def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "TREES", 5)
-    monkeypatch.setattr(probes, "ROUNDS", 5)
+    monkeypatch.setattr(probe, "TREES", 5)
+    monkeypatch.setattr(probe, "ROUNDS", 5)
     monkeypatch.setattr(module, "RULED", ("shape",))
 
 
@@ -76,7 +79,7 @@ def finding(section: Section, check: str) -> Finding:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only three places, so that a test is quick."""
     chosen = {name: PROBES[name] for name in ("facts", "border", "thumbnail")}
-    monkeypatch.setattr(module, "PROBES", chosen)
+    monkeypatch.setattr(probes, "PROBES", chosen)
 
 
 def test_a_clean_set_is_quiet_and_every_place_has_its_word() -> None:
@@ -91,7 +94,7 @@ def test_a_clean_set_is_quiet_and_every_place_has_its_word() -> None:
 
 @pytest.mark.parametrize("place", ["border", "shape", "rim"])
 def test_a_planted_place_fails_by_name(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PROBES", {name: PROBES[name] for name in (place, "silhouette")})
+    monkeypatch.setattr(probes, "PROBES", {name: PROBES[name] for name in (place, "silhouette")})
     traits = noise(160)
     traits["stretch"][place][1::2, 1] += 60
     section = leaks(material(traits, columns(160)))
@@ -111,7 +114,7 @@ def test_a_planted_place_fails_by_name(place: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_burned_in_letters_are_read_from_oddness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PROBES", {"text": PROBES["text"]})
+    monkeypatch.setattr(probes, "PROBES", {"text": PROBES["text"]})
     traits = noise(160)
     traits["odd"]["text_components"][1::2] = 3
     section = leaks(material(traits, columns(160)))
@@ -211,7 +214,7 @@ def test_sizes_are_counted_by_class_with_a_rest() -> None:
     facts = columns(160)
     facts["width"] = [200 + number // 2 % 20 for number in range(160)]
     sizes = leaks(material(noise(160), facts)).shares[0]
-    assert len(sizes.rows) == module.ROWS + 1
+    assert len(sizes.rows) == ROWS + 1
     assert np.sum([counts for _, counts in sizes.rows], axis=0).tolist() == [80, 80]
     assert sizes.rows[-1][0] == "8 others"
 
@@ -271,7 +274,7 @@ def test_same_seed_same_findings() -> None:
 
 @pytest.mark.usefixtures("few")
 def test_no_more_pictures_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_GROUPS", 100)
+    monkeypatch.setattr(probes, "MOST_GROUPS", 100)
     facts = columns(160)
     facts["format"] = ["PNG", "TIFF"] * 80
     section = leaks(material(noise(160), facts))

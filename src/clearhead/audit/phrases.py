@@ -1,8 +1,10 @@
-"""Numbers and lists as an audit says them."""
+"""Numbers, scores and lists as an audit says them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from clearhead.measure.scores import Score
 
 
 def percent(part: float, whole: float = 1.0) -> str:
@@ -11,6 +13,17 @@ def percent(part: float, whole: float = 1.0) -> str:
     if share in (0.0, 100.0) or 1.0 <= share < 99.5:
         return f"{share:.0f} %"
     return f"{max(share, 0.1):.1f} %" if share < 1.0 else f"{min(share, 99.9):.1f} %"
+
+
+def percent_of(share: Score | float | None) -> str:
+    """A share to a tenth: `91.3 %`; `?` where it is undefined."""
+    value = share.value if isinstance(share, Score) else share
+    return "?" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(score: Score) -> tuple[float, float] | None:
+    """The ends of a score's interval, as a `Finding` has them; None where it is undefined."""
+    return None if score.low is None or score.high is None else (score.low, score.high)
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clearhead.audit.material import Against
+from clearhead.audit.phrases import interval
+from clearhead.measure.scores import Score
 from clearhead.types import Finding, Manifest
 
 Cell = str | int | float | None
@@ -39,6 +41,12 @@ class Mark:
     value: float
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, series: str, share: Score) -> Mark:
+        """The mark of a score on an axis in percent; 0 where the score is undefined."""
+        ends = interval(share) or ()
+        return cls(series, 100 * (share.value or 0.0), *(100 * end for end in ends))
 
 
 @dataclass(frozen=True)

@@ -99,5 +99,8 @@ CAMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 """Every method by its name."""
 
-UNITS = {"eigen_cam": "activation"}
-"""What the maps of a method are counted in, where it isn't the score explained."""
+UNITS = {"eigen_cam": "activation", "grad_cam_plus_plus": "weighted activation"}
+"""What the maps of a method are counted in, where it isn't the score explained.
+
+The weights of Grad-CAM++ are sums over the plane of terms that its equation scales freely.
+"""

@@ -317,7 +317,7 @@ def test_a_set_that_holds_all_of_a_class_is_named(
     shared, none = _named(section, "copies.against")
     assert (shared.level, none.level) == ("fail", "info")
     assert "it holds 50 % (all 6 of healthy) of the distinct pictures here" in shared.message
-    assert "they are 60 % (all 6 of normal) of its own" in shared.message
+    assert "They are 60 % (all 6 of normal) of its own" in shared.message
     assert shared.sources == tuple(f"normal/{place}.jpg" for place in range(6))
     (sheet,) = [sheet for sheet in section.sheets if sheet.name == shared.figure]
     assert len(sheet.strips) == 6
@@ -345,11 +345,9 @@ def test_labels_that_differ_between_two_sets_are_told(
 
 @pytest.mark.realdata
 def test_the_kaggle_set_shows_a_third_as_many_pictures_as_files(
-    realdata: Path, tmp_path: Path
+    kaggle: tuple[Manifest, NDArray[np.uint8]],
 ) -> None:
-    manifest = index(realdata / "kaggle4600", tmp_path / "k.parquet")
-    thumbnails = load_thumbnails(tmp_path / "k.parquet")
-    manifest = split(find_copies(manifest, thumbnails), protocol="report")
+    manifest, thumbnails = split(kaggle[0], protocol="report"), kaggle[1]
     section = copies(material_of(manifest, thumbnails=thumbnails))
     distinct = _one(section, "copies.distinct")
     assert distinct.value is not None

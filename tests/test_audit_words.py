@@ -18,6 +18,7 @@ MANIFEST = manifest_of(
     source=["1.png", "2.png", "3.png", "4.png"],
     label=["tumour", "tumour", "healthy", None],
     error=[None, None, None, "empty"],
+    copy=[0, 0, 1, 2],
     group=[0, 0, 1, 2],
 )
 
@@ -113,7 +114,7 @@ def test_summary_is_worst_first_and_each_finding_is_one_line() -> None:
 
 def test_summary_says_what_was_audited() -> None:
     line = summary(audit())[1].replace("\u00a0", " ")
-    assert line == "4 files (tumour 2, healthy 1), 3 distinct pictures, 1 unreadable"
+    assert line == "4 files (tumour 2, healthy 1, no label 1), 2 distinct pictures, 1 unreadable"
 
 
 def test_notes_are_counted_where_there_are_many_but_nothing_worse_is_left_out() -> None:

@@ -113,7 +113,7 @@ def test_files_that_changed_or_went_since_the_index(folder: Path) -> None:
     found = Material(manifest, thumbnails, traits(manifest, workers=1))
     finding = only(junk(found), "junk.changed")
     assert set(finding.sources) == {f"{HEALTHY}/case001.png", f"{HEALTHY}/case003.png"}
-    assert "1 of them are gone" in finding.message
+    assert "1 is gone" in finding.message
 
 
 def test_a_wrong_extension_is_told_with_the_format_inside(folder: Path) -> None:

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
-from clearhead.data.copies import copy_groups, copy_report, find_copies
-from clearhead.data.index import index
-from clearhead.data.manifest import load_thumbnails
+from clearhead.data.copies import copy_groups, copy_report
 from clearhead.data.split import copies_across, split
 from clearhead.errors import ManifestError
 from clearhead.files import sha256
@@ -301,35 +299,30 @@ def test_groups_need_a_search_for_copies() -> None:
 # --- The real images ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def kaggle(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    out = tmp_path_factory.mktemp("kaggle") / "kaggle.parquet"
-    manifest = index(realdata / "kaggle4600", out)
-    return find_copies(manifest, load_thumbnails(out))
-
-
 @pytest.mark.realdata
-def test_copies_of_the_kaggle_folder(kaggle: Manifest) -> None:
+def test_copies_of_the_kaggle_folder(kaggle: tuple[Manifest, NDArray[np.uint8]]) -> None:
     """Other measurements of the same folder: 1400 to 1670 pictures, 83 files of the largest."""
-    report = copy_report(kaggle)
+    manifest, _ = kaggle
+    report = copy_report(manifest)
     assert (report.files, report.unreadable) == (4600, 0)
     assert 1440 <= report.distinct <= 1500
     assert 1800 <= report.mirrored <= 2100
     assert report.contradicting == 0
     assert 75 <= report.largest <= 90
     sources = {
-        tuple(Path(source).name for source in group.sources) for group in copy_groups(kaggle)
+        tuple(Path(source).name for source in group.sources) for group in copy_groups(manifest)
     }
     assert any({"Not Cancer  (1).png", "Not Cancer  (977).jpg"} <= set(names) for names in sources)
 
 
 @pytest.mark.realdata
-def test_splits_of_the_kaggle_folder(kaggle: Manifest) -> None:
-    plain = split(kaggle, protocol="report")
+def test_splits_of_the_kaggle_folder(kaggle: tuple[Manifest, NDArray[np.uint8]]) -> None:
+    manifest, _ = kaggle
+    plain = split(manifest, protocol="report")
     assert _sizes(plain) == {"train": 2737, "validation": 483, "test": 1380}
     twins, tested = copies_across(plain)
     assert 0.68 <= twins / tested <= 0.80  # about 75 % by another measurement
-    honest = split(kaggle)
+    honest = split(manifest)
     assert _sizes(honest) == pytest.approx({"train": 2737, "validation": 483, "test": 1380}, abs=6)
     assert copies_across(honest)[0] == 0
 
@@ -401,7 +394,7 @@ def test_rows_that_take_no_part_need_no_collection() -> None:
     [
         ([None] * 40, {}, "40 of 40 rows have no collection"),
         ([0] * 39 + [None], {}, "1 of 40 rows have no collection"),
-        ([0] * 20 + [3] * 20, {"fold": 1}, "no row belongs to the collection 1: there are 0, 3"),
+        ([0] * 20 + [3] * 20, {"fold": 1}, "no row belongs to the collection 1: expected 0, 3"),
         ([0] * 40, {}, "nothing is left to train on"),
         ([0] * 20 + [200] * 20, {}, "expected at most 127"),
         ([0, 1] * 20, {"fold": 0}, "only 'healthy' is left to train on"),

@@ -292,13 +292,13 @@ def check(
     from clearhead.deliver.audit_page import save_audit
     from clearhead.deliver.audit_words import summary
 
-    if fixed is not None and fixed.resolve() == manifest.resolve():
-        raise click.UsageError("--fix names the manifest under audit: name a new file")
     known_checks(only)  # before the long work
+    folder = out or Path(f"{manifest.stem}-check")
+    _check_targets(manifest, how["against"], folder, fixed)
     progress = progress_for(quiet=quiet)
     material = gather(manifest, progress=progress, **how)
     audit = examine(material, only)
-    page = save_audit(audit, out or Path(f"{manifest.stem}-check"), progress=progress)
+    page = save_audit(audit, folder, progress=progress)
     lines, value = summary(audit, page), audit.to_json() | {"page": str(page)}
     if fixed is not None:
         aside = _fix(material, fixed, keep)
@@ -307,6 +307,24 @@ def check(
         lines.append(f"{fixed}: {sum(aside.values())} rows set aside ({words or 'none'})")
     _say(as_json, value, *lines)
     sys.exit(FAILED if audit.failed else 0)
+
+
+def _check_targets(
+    manifest: Path, against: tuple[Path, ...], folder: Path, fixed: Path | None
+) -> None:
+    """Errors: `click.UsageError` where results can't lie in `folder`, or `fixed` is in use."""
+    from clearhead.data.manifest import is_manifest
+
+    if folder.exists() and not folder.is_dir():
+        raise click.UsageError(f"{folder} is a file: name a folder for page and JSON with --out")
+    if fixed is None:
+        return
+    if fixed.resolve() == manifest.resolve():
+        raise click.UsageError("--fix names the manifest under audit: name a new file")
+    if fixed.resolve() in [other.resolve() for other in against]:
+        raise click.UsageError("--fix names a manifest of --against: name a new file")
+    if fixed.exists() and not is_manifest(fixed):
+        raise click.UsageError(f"--fix names {fixed}, which is no manifest: name a new file")
 
 
 def _fix(material: Material, path: Path, keep: str) -> dict[str, int]:

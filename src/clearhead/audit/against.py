@@ -202,9 +202,10 @@ def _disputed(files: Files, other: Against, between: Between) -> list[Finding]:
     if not disputed.any():
         return []
     count = len(np.unique(files.copy[disputed]))
+    carry, each = ("carries", "it") if count == 1 else ("carry", "each")
     message = (
-        f"{counted(count, 'picture')} carry another label in {other.name} than here: one of the "
-        "two sets is wrong about each."
+        f"{counted(count, 'picture')} {carry} another label in {other.name} than here: one of the "
+        f"two sets is wrong about {each}."
     )
     sources = files.names(disputed)
     return [Finding("copies.contradicting", "warn", message, float(count), sources=sources)]

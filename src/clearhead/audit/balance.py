@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.audit.material import Material
-from clearhead.audit.phrases import listed
+from clearhead.audit.phrases import counted, listed
 from clearhead.audit.section import Cell, Section, Shares, Table
 from clearhead.measure.precision import half_width, pictures_needed, wilson
 from clearhead.measure.scores import positive_class
@@ -25,7 +25,9 @@ UNEVEN = 3.0
 TEST = 0.30
 """The share that a test would have where there is no split."""
 LARGE = 0.05
-"""Share of the files in one group from which it is warned."""
+"""Share of the files in one group from which it is warned…"""
+LARGER = 3.0
+"""…where it has so many times the files of an average group: in few files any pair is a share."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,9 @@ class _Counts:
         return "patients" if self.patients else "distinct pictures"
 
     def said(self, number: int, name: str) -> str:
-        """So many of a class, in words."""
-        return (
-            f"{number:,} {name} patients"
-            if self.patients
-            else f"{number:,} distinct {name} pictures"
-        )
+        """So many of a class, in words; for none, what there is none of."""
+        noun = f"{name} patient" if self.patients else f"distinct {name} picture"
+        return counted(number, noun) if number else noun
 
 
 def balance(material: Material) -> Section:
@@ -159,10 +158,13 @@ def _precision(test: _Counts, planned: bool) -> Finding:
     wide = reach > WIDE
     where = f"a test of {100 * TEST:.0f} % would hold" if planned else "the test split holds"
     low, high = wilson(SHARE * count, count)
+    score = _score(test.classes, name)
     said = (
-        f"With the {test.said(count, name)} that {where}, a {_score(test.classes, name)} "
+        f"With the {test.said(count, name)} that {where}, a {score} "
         f"of {100 * SHARE:.0f} % has an interval of ±{100 * reach:.0f} points "
         f"({100 * low:.0f}–{100 * high:.0f} %)."
+        if count
+        else f"{where[0].upper()}{where[1:]} no {test.said(0, name)}: its {score} can't be told."
     )
     advice = (
         f" What to do: test on {pictures_needed(WIDE, SHARE)} or more (±{100 * WIDE:.0f} points), "
@@ -195,7 +197,7 @@ def _patients(manifest: Manifest) -> Finding:
         return Finding("balance.patients", "info", "There are no labelled pictures.")
     sizes = np.unique(manifest.groups(), return_counts=True)[1]
     share = float(sizes.max() / len(manifest))
-    large = share > LARGE and len(manifest) > 1 / LARGE
+    large = share > LARGE and bool(sizes.max() > LARGER * sizes.mean())
     said = [
         _patients_said(manifest),
         f"The largest group of copies and patients has {sizes.max()} of {len(manifest)} files "
@@ -204,7 +206,7 @@ def _patients(manifest: Manifest) -> Finding:
     if large:
         said.append(
             "A score per file is in large part that of one picture or patient. What to do: "
-            "report per distinct picture."
+            "report per distinct picture, or per patient where patients are known."
         )
     return Finding(
         "balance.patients",
@@ -230,11 +232,13 @@ def _patients_said(manifest: Manifest) -> str:
     pairs = np.unique(np.stack([member, labels]), axis=1)
     both = int((np.bincount(pairs[0]) > 1).sum())
     rest = len(manifest) - int(known.sum())
-    parts = [f"{len(names)} patients, {known.sum() / len(names):.1f} files each on average"]
+    parts = [
+        f"{counted(len(names), 'patient')}, {known.sum() / len(names):.1f} files each on average"
+    ]
     if both:
         parts.append(f"{both} of them with pictures of several classes")
     if rest:
-        parts.append(f"{rest} files without a patient")
+        parts.append(f"{counted(rest, 'file')} without a patient")
     return "; ".join(parts) + "."
 
 

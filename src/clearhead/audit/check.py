@@ -68,9 +68,18 @@ def gather(
 ) -> Material:
     """The material of a manifest file: copies searched where they were not, traits measured.
 
-    Errors: `ManifestError` where a manifest or its thumbnails are absent, or no row is usable.
+    Another manifest that is named twice is compared once.
+    Errors: `ManifestError` where a manifest or its thumbnails are absent, no row is usable,
+    `against` names `manifest` itself, or a number is impossible.
     """
+    _check_settings(resamples, permutations, seed, workers)
+    against = _others(manifest, against)
     rows, thumbnails = _searched(manifest, progress)
+    if not rows.root.is_dir():
+        raise ManifestError(
+            f"the pictures of {manifest} are not there: expected them in {rows.root}; bring the "
+            "folder back, or make the manifest again with `clearhead index`"
+        )
     if not rows.usable().any():
         raise ManifestError(
             f"{manifest} has no row that can be read, has a label and is not set aside: there is "
@@ -99,7 +108,7 @@ def examine(material: Material, only: Sequence[str] = ()) -> DataAudit:
         bar.note(name)
         sections.append(CHECKS[name](material))
     made = {
-        "manifest": str(material.path),
+        "manifest": material.path.name,  # the page may be handed on: no folders of a machine
         "against": [other.name for other in material.against],
         "checks": list(chosen),
         "seed": material.seed,
@@ -118,6 +127,29 @@ def known_checks(only: Sequence[str]) -> tuple[str, ...]:
         if name not in CHECKS:
             raise ManifestError(f"no check is called {name!r}: expected {', '.join(CHECKS)}")
     return tuple(name for name in CHECKS if name in only or not only)
+
+
+def _check_settings(resamples: int, permutations: int, seed: int, workers: int | None) -> None:
+    least = {
+        "resamples": (resamples, 0),
+        "permutations": (permutations, 0),
+        "seed": (seed, 0),
+        "workers": (1 if workers is None else workers, 1),
+    }
+    for name, (value, minimum) in least.items():
+        if value < minimum:
+            raise ManifestError(f"{name} is {value}: expected {minimum} or more")
+
+
+def _others(manifest: Path, against: Sequence[Path]) -> list[Path]:
+    """The other manifests, each once. Errors: `ManifestError` where one is `manifest` itself."""
+    for path in against:
+        if path.resolve() == manifest.resolve():
+            raise ManifestError(
+                f"{path} is the manifest under audit, and holds all of its pictures: name another "
+                "to compare it with"
+            )
+    return list({path.resolve(): path for path in reversed(against)}.values())[::-1]
 
 
 def _against(path: Path, every: Sequence[Path], progress: Progress) -> Against:

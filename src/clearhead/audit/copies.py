@@ -66,7 +66,7 @@ def _distinct(files: Files) -> Section:
     if distinct < total:
         message += (
             f", {listed(_per_class(files))}. Of the other {counted(total - distinct, 'file')}, "
-            f"{listed([f'{sum(counts):,} {_SAID[name]}' for name, counts in kinds[1:]])}. "
+            f"{listed([_said(name, sum(counts)) for name, counts in kinds[1:] if any(counts)])}. "
             "Count pictures and not files, and keep the copies of a picture on one side of a split."
         )
     else:
@@ -84,11 +84,16 @@ def _distinct(files: Files) -> Section:
 
 
 _SAID = {
-    KINDS[1]: "repeat the bytes of another",
-    KINDS[2]: "repeat its pixels in other bytes",
-    KINDS[3]: "are re-encoded, rescaled or have other contrast",
-    KINDS[4]: "are mirrored or turned",
+    KINDS[1]: ("repeats", "repeat", "the bytes of another"),
+    KINDS[2]: ("repeats", "repeat", "the pixels of another in other bytes"),
+    KINDS[3]: ("is", "are", "re-encoded, rescaled or of other contrast"),
+    KINDS[4]: ("is", "are", "mirrored or turned"),
 }
+
+
+def _said(kind: str, count: int) -> str:
+    one, several, rest = _SAID[kind]
+    return f"{count:,} {one if count == 1 else several} {rest}"
 
 
 def _per_class(files: Files) -> list[str]:
@@ -118,10 +123,11 @@ def _mirrored(files: Files) -> Section:
     message = "No file is a mirrored or turned copy of another."
     if count:
         most = np.bincount(files.turn[turned]).argmax()
+        lie, whose = ("lies", "its") if count == 1 else ("lie", "their")
         message = (
-            f"{counted(count, 'file')} ({percent(count, len(files))}) lie otherwise than the first "
-            f"file of their picture, most often {TURN_NAMES[most]}. Hashes of bytes, of pixels or "
-            "of the look of a picture find none of them."
+            f"{counted(count, 'file')} ({percent(count, len(files))}) {lie} otherwise than the "
+            f"first file of {whose} picture, most often {TURN_NAMES[most]}. Hashes of bytes, of "
+            "pixels or of the look of a picture find no such copy."
         )
     level = "warn" if count > NOTABLE * len(files) else "info"
     finding = Finding(

@@ -1,7 +1,8 @@
 """Files that don't belong: broken, misnamed, blank, no head, lettered, framed, drawn upon.
 
 Told from numbers (`data.oddness`) by cautious rules: a flag is a reason to look, never a verdict,
-so nothing here fails. What a class has more of than another is said, since a net can learn it.
+so none of them fails; many files gone or changed do. What a class has more of than another is
+said, since a net can learn it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from clearhead.audit.material import Material
 from clearhead.audit.phrases import counted, listed, percent
-from clearhead.audit.section import Cell, Section, Sheet, Strip, Table, Tile
+from clearhead.audit.section import LEVELS, Cell, Section, Sheet, Strip, Table, Tile
 from clearhead.data.oddness import NOT_HEAD, ODDITIES, SIDES
 from clearhead.data.read import locate, shown
 from clearhead.types import Finding, Manifest
@@ -67,7 +68,7 @@ def junk(material: Material) -> Section:
     """
     files = _Files.of(material)
     found = [each for look in LOOKS for each in look(files)]
-    found.sort(key=lambda each: each.finding.level != "warn")
+    found.sort(key=lambda each: LEVELS.index(each.finding.level))
     sheets = [each.sheet for each in found if each.sheet is not None]
     return Section(
         name="junk",
@@ -79,14 +80,17 @@ def junk(material: Material) -> Section:
 
 
 def set_aside(material: Material) -> dict[int, str]:
-    """Rows that should take no part in training, and why: blank ones and those without a head.
+    """Rows that should take no part in training, and why: blank, without a head, gone or changed.
 
     Rows that can't be read or are set aside already are left out.
     """
     files = _Files.of(material)
+    lost = files.readable & ~files.seen
     reasons = {"blank": "the picture is blank", **{name: f"does not look like one head in MRI: "
                f"{words}" for name, words in KINDS.items()}}  # fmt: skip
     return {
+        int(row): "the file is gone or has changed since it was indexed" for row in files.rows[lost]
+    } | {
         int(files.rows[place]): reasons[name]
         for name in reasons
         for place in np.flatnonzero(files.kind == name)
@@ -189,7 +193,8 @@ def _found(
     telling = _telling(files, chosen) if caption else ""
     share = number / len(chosen)
     sheet = _sheet(files, name or check, what, chosen, caption) if caption else None
-    message = f"{counted(number, 'file')} ({percent(share)}) {what}: {_by_class(files, chosen)}."
+    does = what if number > 1 else _of_one(what)
+    message = f"{counted(number, 'file')} ({percent(share)}) {does}: {_by_class(files, chosen)}."
     finding = Finding(
         check,
         "warn" if telling or share > few else "info",
@@ -199,6 +204,16 @@ def _found(
         figure=sheet.name if sheet else None,
     )
     yield _Found(finding, what, chosen, sheet)
+
+
+def _of_one(what: str) -> str:
+    """`is blank` for `are blank`: what several files do, said of one."""
+    verb, _, rest = what.partition(" ")
+    return f"{ONE.get(verb, verb)} {rest}".replace(" their ", " its ")
+
+
+ONE = {"are": "is", "have": "has", "carry": "carries", "share": "shares", "don't": "doesn't"}
+"""The verbs of what is said of several files, for one; others are the same for both."""
 
 
 def _by_class(files: _Files, chosen: Mask) -> str:
@@ -277,8 +292,10 @@ def _name_of(files: _Files) -> Callable[[int], str]:
 
 def _unreadable(files: _Files) -> Iterator[_Found]:
     broken = ~files.readable
-    reasons = Counter(_reasons(files, broken))
-    first = listed([f"{number} {reason}" for reason, number in reasons.most_common(3)])
+    reasons = _reasons(files, broken)
+    first = "; ".join(f"{reason} ({counted(number, 'file')})" for reason, number in reasons[:3])
+    if len(reasons) > 3:
+        first += f"; and {counted(len(reasons) - 3, 'more reason')}"
     for found in _found(
         files,
         "junk.unreadable",
@@ -290,31 +307,56 @@ def _unreadable(files: _Files) -> Iterator[_Found]:
             "junk.unreadable",
             "Why files can't be read",
             ("files", "why"),
-            tuple((number, reason) for reason, number in reasons.most_common()),
+            tuple((number, reason) for reason, number in reasons),
         )
         figured = dataclasses.replace(found.finding, figure=table.name)
         yield _Found(figured, found.what, broken, table=table)
 
 
-def _reasons(files: _Files, broken: Mask) -> Iterator[str]:
-    """Why each can't be read, without its name and with numbers left out."""
+def _reasons(files: _Files, broken: Mask) -> list[tuple[str, int]]:
+    """Why they can't be read and how many each, most first; numbers that differ are left out."""
     errors = files.manifest.column("error")[broken]
+    alike: dict[str, list[str]] = defaultdict(list)
     for source, error in zip(files.sources[broken], errors, strict=True):
         reason = error.removeprefix(f"{shown(source)}: ")
-        yield re.sub(r"\d+(\.\d+)?", "…", reason)
+        alike[re.sub(r"\d+(\.\d+)?", "…", reason)].append(reason)
+    reasons = [
+        (members[0] if len(set(members)) == 1 else general, len(members))
+        for general, members in alike.items()
+    ]
+    return sorted(reasons, key=lambda each: -each[1])
 
 
 def _changed(files: _Files) -> Iterator[_Found]:
     lost = files.readable & ~files.seen
     gone = sum(not _is_there(files, place) for place in np.flatnonzero(lost))
-    yield from _found(
+    totals = files.per_class(files.readable)
+    shares = [
+        part / max(total, 1) for part, total in zip(files.per_class(lost), totals, strict=True)
+    ]
+    blind = max(shares, default=0.0) > LOST
+    advice = "What is said of the others is not of the set that was indexed. " * blind
+    for found in _found(
         files,
         "junk.changed",
         "are not what was indexed",
         lost,
-        f"{gone} of them are gone, the others have changed since. Make the manifest again with "
+        f"{_fate(gone, int(lost.sum()) - gone)} {advice}Make the manifest again with "
         "`clearhead index`.",
-    )
+    ):
+        level = "fail" if blind else found.finding.level
+        yield dataclasses.replace(found, finding=dataclasses.replace(found.finding, level=level))
+
+
+LOST = 0.10
+"""Share of a class that is gone or changed from which nothing said of the set can be believed."""
+
+
+def _fate(gone: int, changed: int) -> str:
+    """What became of files that are no longer what was indexed."""
+    parts = [f"{gone:,} {'is' if gone == 1 else 'are'} gone"] * bool(gone)
+    parts += [f"{changed:,} {'has' if changed == 1 else 'have'} changed since"] * bool(changed)
+    return f"{listed(parts)}."
 
 
 def _is_there(files: _Files, place: np.int64) -> bool:
@@ -334,8 +376,8 @@ def _extension(files: _Files) -> Iterator[_Found]:
     )
     kinds = Counter((_suffix(files.sources[place]), formats[place]) for place in
                     np.flatnonzero(wrong))  # fmt: skip
-    words = listed([f"{number} .{suffix} hold {actual}" for (suffix, actual), number in
-                    kinds.most_common(3)])  # fmt: skip
+    words = listed([f"{number} .{suffix} {'hold' if number > 1 else 'holds'} {actual}"
+                    for (suffix, actual), number in kinds.most_common(3)])  # fmt: skip
     yield from _found(
         files,
         "junk.extension",

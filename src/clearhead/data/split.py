@@ -247,7 +247,7 @@ def _collections(rows: Manifest, fold: int) -> NDArray[np.int64]:
         )
     if fold not in numbers:
         known = ", ".join(str(number) for number in numbers)
-        raise ManifestError(f"no row belongs to the collection {fold}: there are {known}")
+        raise ManifestError(f"no row belongs to the collection {fold}: expected {known}")
     return collection
 
 

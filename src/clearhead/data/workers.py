@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -108,7 +109,16 @@ def _prepare(stop: Any) -> None:
     """One thread of arithmetic each, or they fight for the cores; Ctrl-C is for the gatherer."""
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_gatherer, daemon=True).start()
     _stop[:] = [stop]
+
+
+def _leave_with_gatherer() -> None:
+    """End this process where the gatherer was killed: it would wait for tasks for ever."""
+    gatherer = multiprocessing.parent_process()
+    if gatherer is not None:
+        gatherer.join()
+        os._exit(1)
 
 
 def _cores() -> int:

@@ -32,7 +32,7 @@ OPEN_TILES = 18
 TONES = {"fail": "bad", "warn": "doubt", "info": "note"}
 LEVEL_WORDS = {"fail": "failed", "warn": "warning", "info": "note"}
 
-MADE_WORDS = {"seconds": "Took", "when": "Made", "version": "clearhead"}
+MADE_WORDS = {"seconds": "Checks took", "when": "Made", "version": "clearhead"}
 """What the page calls a fact of how it was made; the others by their own name."""
 
 UNSEEN = (

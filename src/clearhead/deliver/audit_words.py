@@ -107,12 +107,19 @@ def _fault(check: str) -> str:
 
 
 def data_words(manifest: Manifest) -> str:
-    """What was audited: files, classes, distinct pictures, what takes no part."""
-    labels = Counter(label for label in manifest.column("label") if label is not None)
-    classes = ", ".join(f"{name} {labels.get(name, 0):,}" for name in manifest.classes)
-    words = [f"{count(len(manifest), 'file')} ({classes})"]
-    if not manifest.table.column("group").null_count:
-        words.append(count(len(set(manifest.groups().tolist())), "distinct picture"))
+    """What was audited: files, classes, distinct pictures, patients, what takes no part.
+
+    Pictures and patients are those of the files that take part, as in the findings.
+    """
+    labels = Counter(manifest.column("label").tolist())
+    classes = [f"{name} {labels[name]:,}" for name in manifest.classes]
+    classes += [f"no label {labels[None]:,}"] * bool(labels[None])
+    words = [f"{count(len(manifest), 'file')} ({', '.join(classes)})"]
+    part = manifest.take(manifest.usable())
+    if not manifest.table.column("copy").null_count:
+        words.append(count(len(set(part.column("copy").tolist())), "distinct picture"))
+    patients = {patient for patient in part.column("patient").tolist() if patient is not None}
+    words += [count(len(patients), "patient")] * bool(patients)
     unreadable = len(manifest) - manifest.table.column("error").null_count
     aside = len(manifest) - manifest.table.column("aside").null_count
     words += [f"{unreadable:,} unreadable"] * bool(unreadable)

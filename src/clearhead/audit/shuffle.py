@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clearhead.audit.copies import twin_chance
 from clearhead.audit.material import Material
+from clearhead.audit.phrases import percent_of
 from clearhead.audit.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
 from clearhead.data.copies import TURNS, local_contrast, turned
 from clearhead.data.thumbnail import SIDE, cosines
@@ -193,8 +195,8 @@ def _finding(
         f"({100 * low:.1f}–{100 * high:.1f}), where chance is {100 * chance:.0f} %"
     )
     really = (
-        f" With the labels as they are it gets {_percent(real[0])} of the files and "
-        f"{_percent(real[1])} of the distinct pictures."
+        f" With the labels as they are it gets {percent_of(real[0])} of the files and "
+        f"{percent_of(real[1])} of the distinct pictures."
     )
     if learnt:
         message = (
@@ -217,10 +219,6 @@ def _finding(
     )
 
 
-def _percent(share: Score) -> str:
-    return "?" if share.value is None else f"{100 * share.value:.1f} %"
-
-
 def _chart(
     memory: _Memory, drawn: NDArray[np.float64], real: tuple[Score, Score], manifest: Manifest
 ) -> Dots:
@@ -228,7 +226,7 @@ def _chart(
     chance = 100 / len(manifest.classes)
     random = Mark("per file", 100 * float(drawn.mean()), 100 * low, 100 * high)
     marks = tuple(
-        _mark(series, share)
+        Mark.of(series, share)
         for series, share in zip(("per file", "per distinct picture"), real, strict=True)
     )
     tone = "fail" if 100 * low > chance else "info"
@@ -251,13 +249,6 @@ def _chart(
         (("chance", chance),),
         note,
     )
-
-
-def _mark(series: str, share: Score) -> Mark:
-    value = 100 * (share.value or 0.0)
-    if share.low is None or share.high is None:
-        return Mark(series, value)
-    return Mark(series, value, 100 * share.low, 100 * share.high)
 
 
 def _sheets(memory: _Memory, manifest: Manifest) -> tuple[Sheet, ...]:
@@ -322,15 +313,10 @@ def _random_table(sizes: NDArray[np.int64]) -> Table:
 def with_copy_in_training(sizes: NDArray[np.int64], test: float) -> float:
     """Expected share of test files with another file of their group in training.
 
-    `sizes` are the files of each group, (G,). Of N files, `test`·N are drawn at random without
-    replacement: of a test file in a group of n, all n − 1 others are test files as well with the
-    chance ∏ (T − 1 − i) / (N − 1 − i), i = 0 … n − 2.
+    `sizes` are the files of each group, (G,); the share `test` of all files is drawn at random.
     """
     total = int(sizes.sum())
     tested = round(test * total)
     if total < 2 or tested < 1:
         return 0.0
-    steps = np.arange(int(sizes.max()) - 1)
-    factors = np.maximum(tested - 1 - steps, 0) / np.maximum(total - 1 - steps, 1)
-    alone = np.concatenate([[1.0], np.cumprod(factors)])[sizes - 1]
-    return float((sizes * (1 - alone)).sum() / total)
+    return float(twin_chance(np.repeat(sizes, sizes), total - tested).mean())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clearhead.audit.material import Material
 from clearhead.audit.phrases import counted, listed, percent
+from clearhead.audit.pictures import first_places
 from clearhead.audit.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
 from clearhead.data.traits import PLACES
 from clearhead.measure.clusters import clusters
@@ -363,8 +364,7 @@ def _guessed(table: NDArray[Any]) -> float:
 
 def _purest(found: _Found) -> str:
     """The collection whose files are least like the whole in their classes, in words."""
-    table = np.zeros((len(found.names), len(found.classes)), dtype=np.int64)
-    np.add.at(table, (found.collection, found.label), 1)
+    table = _class_counts(found)
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     excess = (table - expected) / np.sqrt(np.maximum(expected, 1e-12))
     place, label = np.unravel_index(int(excess.argmax()), excess.shape)
@@ -466,6 +466,7 @@ def _mixture(shares: NDArray[np.float64]) -> str:
 
 
 def _class_counts(found: _Found) -> NDArray[np.int64]:
+    """Files by collection and class, (K, C)."""
     table = np.zeros((len(found.names), len(found.classes)), dtype=np.int64)
     np.add.at(table, (found.collection, found.label), 1)
     return table
@@ -518,8 +519,7 @@ def _sheet(found: _Found, material: Material) -> Sheet:
 
 def _tiles(found: _Found, members: NDArray[np.int64]) -> tuple[Tile, ...]:
     """One file each of up to `TILES` groups, evenly by source."""
-    firsts = np.sort(np.unique(found.group[members], return_index=True)[1])
-    places = members[firsts]
+    places = members[first_places(found.group[members])[1]]
     evenly = np.unique(np.linspace(0, len(places) - 1, min(TILES, len(places))).astype(np.int64))
     return tuple(
         Tile(int(found.row[at]), f"{found.classes[found.label[at]]}, {found.size[at]}")

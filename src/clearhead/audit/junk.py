@@ -501,7 +501,7 @@ def _geometry(files: _Files) -> Iterator[_Found]:
     narrow = (ratio > ELONGATED) | (ratio > 2) & (ratio > STRETCHED * usual)
 
     def size(place: int) -> str:
-        return f"{width[place]:.0f}×{height[place]:.0f}"
+        return f"{height[place]:.0f}×{width[place]:.0f}"
 
     kinds = {
         "tiny": ("are tiny", tiny, "Too few pixels to show a lesion: leave them out."),

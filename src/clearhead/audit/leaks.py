@@ -47,16 +47,26 @@ def leaks(material: Material) -> Section:
     every = readings(rows)
     told = [reading for reading in every if not reading.probe.silent]
     found = _rules(rows)
-    names = dict.fromkeys(reading.name for reading in every)
-    findings = [_telling(found, rows), *(_finding(name, every) for name in names)]
     return Section(
         name="leaks",
         title="What gives the label away",
-        findings=(*_score_to_beat(told), *sorted(findings, key=_badness)),
+        findings=_findings(every, told, found, rows),
         tables=tables(told, found),
         dots=dots(told, rows),
         shares=shares(material),
     )
+
+
+def _findings(
+    every: Sequence[Reading], told: Sequence[Reading], found: Sequence[Rule], rows: Rows
+) -> tuple[Finding, ...]:
+    """The score to beat first, then the worst first; one word where nothing can be told."""
+    if not told:
+        why = every[0].probe.silent
+        return (Finding("leak.score", "info", f"Can't tell what gives the label away: {why}."),)
+    names = dict.fromkeys(reading.name for reading in every)
+    findings = [_telling(found, rows), *(_finding(name, every) for name in names)]
+    return (_score_to_beat(told), *sorted(findings, key=_badness))
 
 
 def _badness(finding: Finding) -> tuple[int, float]:
@@ -74,7 +84,7 @@ def _finding(name: str, every: Sequence[Reading]) -> Finding:
     if not told:
         why = views[0].probe.silent
         return Finding(
-            check, "info", f"Can't tell whether {views[0].place.words} gives it away: {why}."
+            check, "info", f"Can't tell whether the label is in {views[0].place.words}: {why}."
         )
     worst = min(told, key=lambda reading: (LEVELS.index(reading.level), -reading.auc))
     return Finding(
@@ -88,17 +98,24 @@ def _finding(name: str, every: Sequence[Reading]) -> Finding:
     )
 
 
-def _score_to_beat(told: Sequence[Reading]) -> tuple[Finding, ...]:
-    """The one number: the most that a place where nothing medical is gives."""
-    bare = [reading for reading in told if not reading.place.tissue]
+def _score_to_beat(told: Sequence[Reading]) -> Finding:
+    """The one number: the most that a place where nothing medical is gives beyond chance."""
+    known = told[0].probe
+    bare = [reading for reading in told if not reading.place.tissue and reading.p < RARE]
     if not bare:
-        return ()
+        return Finding(
+            "leak.score",
+            "info",
+            f"A model must beat {percent_of(known.majority_per_group)} per distinct picture and "
+            f"{percent_of(known.majority_per_file)} per file: that is what always calling the "
+            "commonest class gives. No place where nothing medical is was shown to give more.",
+            value=known.majority_per_group,
+        )
     best = max(bare, key=lambda reading: reading.per_group.accuracy.value or 0.0)
-    level = min((reading.level for reading in bare), key=LEVELS.index)
-    scores, known = best.per_group, best.probe
-    finding = Finding(
+    scores = best.per_group
+    return Finding(
         "leak.score",
-        level,
+        min((reading.level for reading in bare), key=LEVELS.index),
         f"A model must beat {percent_of(scores.accuracy)} per distinct picture and "
         f"{percent_of(best.per_file.accuracy)} per file: that is what {best.place.words}"
         f"{_in_view(best)} gives, with nothing medical in it. Always calling the commonest class "
@@ -108,13 +125,12 @@ def _score_to_beat(told: Sequence[Reading]) -> tuple[Finding, ...]:
         limit=known.majority_per_group,
         figure="leak-accuracy",
     )
-    return (finding,)
 
 
 def _message(worst: Reading, told: Sequence[Reading]) -> str:
     if worst.level == "info":
         said = (
-            f"The label can't be read from {worst.place.words}"
+            f"It isn't shown that the label can be read from {worst.place.words}"
             if worst.p >= RARE or worst.low <= 0.5
             else f"The label can hardly be read from {worst.place.words}"
         )

@@ -151,7 +151,7 @@ def _metadata(header: NDArray[Any]) -> NDArray[np.str_]:
 def _size_words(manifest: Manifest, weights: NDArray[np.float64]) -> NDArray[np.str_]:
     """The exact size where it is common, otherwise how long the longer side is, about."""
     height, width = (manifest.column(name).astype(np.int64) for name in ("height", "width"))
-    distinct, inverse = np.unique(width * 2**32 + height, return_inverse=True)
+    distinct, inverse = np.unique(height * 2**32 + width, return_inverse=True)
     common = np.bincount(inverse, weights=weights) >= COMMON_SIZE * weights.sum()
     exact = np.array([f"{code >> 32}×{code & 0xFFFFFFFF}" for code in distinct.tolist()], dtype=str)
     octave = np.rint(np.log2(np.maximum(np.maximum(height, width), 1))).astype(np.int64)
@@ -260,7 +260,7 @@ def _found(material: Material) -> _Found:
         group=np.unique(rows.groups(), return_inverse=True)[1].astype(np.int64),
         weight=weight,
         split=rows.column("split"),
-        size=_words(rows.column("width").astype(np.int64) * 2**32 + rows.column("height"), _size),
+        size=_words(rows.column("height").astype(np.int64) * 2**32 + rows.column("width"), _size),
     )
 
 

@@ -20,7 +20,7 @@ MOST_GROUPS = 4000
 MOST_COPIES = 4
 """Files of one group that a probe learns from: a picture with 80 copies has little more to say."""
 ROUNDS = 60
-"""Trees per class."""
+"""Rounds of boosting: trees per class."""
 LEAVES = 8
 """Most leaves of a boosted tree."""
 BINS = 255
@@ -139,8 +139,8 @@ def _why_silent(counts: NDArray[np.int64], classes: Sequence[str], fewest: int) 
         return f"all pictures are {classes[present[0]]}"
     least = present[counts[present].argmin()]
     return (
-        f"{classes[least]} has {counts[least]} distinct picture(s), and {fewest} of every class "
-        "are needed"
+        f"{classes[least]} has {counts[least]} distinct picture{'' if counts[least] == 1 else 's'}, and "
+        f"{fewest} of every class are needed"
     )
 
 

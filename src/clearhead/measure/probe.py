@@ -138,9 +138,10 @@ def _why_silent(counts: NDArray[np.int64], classes: Sequence[str], fewest: int) 
     if len(present) == 1:
         return f"all pictures are {classes[present[0]]}"
     least = present[counts[present].argmin()]
+    noun = "picture" if counts[least] == 1 else "pictures"
     return (
-        f"{classes[least]} has {counts[least]} distinct picture{'' if counts[least] == 1 else 's'}, and "
-        f"{fewest} of every class are needed"
+        f"{classes[least]} has {counts[least]} distinct {noun}, and {fewest} of every class are "
+        "needed"
     )
 
 

@@ -27,7 +27,7 @@ def kaggle(
     realdata: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Manifest, NDArray[np.uint8]]:
     """The real folder of 4600, its copies found, and its thumbnails: once for all processes."""
-    from filelock import FileLock  # comes with torch
+    from filelock import FileLock
 
     from clearhead.data.copies import find_copies
     from clearhead.data.index import index

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from clearhead.app.cli import cli
 from clearhead.audit import probes
@@ -23,6 +24,7 @@ from clearhead.data.manifest import load_manifest, load_thumbnails, save_manifes
 from clearhead.data.split import split
 from clearhead.errors import ManifestError
 from clearhead.files import sha256
+from clearhead.types import Manifest
 
 HEADS = 100
 WHOLE = ("corner", "copies")
@@ -103,6 +105,27 @@ def test_faults_change_nothing_but_what_they_say(heads: list[Head], tmp_path: Pa
     assert files["clean"].items() <= files["mirrored"].items()
     with pytest.raises(ManifestError, match="no fault is called 'moon'"):
         plant_fault("moon", heads[:4], tmp_path / "moon")
+
+
+@pytest.mark.realdata
+def test_the_kaggle_set_is_known_by_its_faults(
+    kaggle: tuple[Manifest, NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    """A fifth of its distinct pictures, with all their copies."""
+    manifest, thumbnails = kaggle
+    some = np.flatnonzero(manifest.column("copy") % 5 == 0)
+    path = tmp_path / "kaggle.parquet"
+    save_manifest(manifest.take(some), path)
+    np.save(f"{path}.thumbs.npy", thumbnails[some])
+    audit = check(path, permutations=999, resamples=200)
+    said = levels(audit)
+    for name in ("leak.score", "leak.facts", "leak.border", "leak.telling"):
+        assert said[name] == "fail"
+    for name in ("copies.distinct", "copies.mirrored", "sources.collections", "sources.mix"):
+        assert said[name] == "warn"
+    telling = next(finding for finding in audit.findings if finding.check == "leak.telling")
+    assert "are Brain Tumor" in telling.message
+    assert {"size", "width", "height"} & set(telling.message.split())
 
 
 # --- The audit as a whole -------------------------------------------------------------------

@@ -248,3 +248,12 @@ def test_the_manifest_under_audit_is_never_the_fixed_one(clean: Path) -> None:
     with pytest.raises(click.UsageError, match="name a new file"):
         run("check", clean, "--fix", clean)
     assert clean.read_bytes() == before
+
+
+def test_two_other_sets_of_one_name_are_told_apart(
+    clean: Path, heads: list[Head], tmp_path: Path
+) -> None:
+    others = [planted("clean", heads[:8], tmp_path / home) for home in ("one", "two")]
+    audit = check(clean, against=others, only=["copies"], workers=1)
+    assert [other.name for other in audit.against] == ["heads (1)", "heads (2)"]
+    assert str(tmp_path) not in json.dumps(audit.to_json())

@@ -153,9 +153,10 @@ def _others(manifest: Path, against: Sequence[Path]) -> list[Path]:
 
 
 def _against(path: Path, every: Sequence[Path], progress: Progress) -> Against:
-    """Another set, named by its file; by its whole path where two files have one name."""
-    shared = sum(other.stem == path.stem for other in every) > 1
-    return Against(str(path) if shared else path.stem, *_searched(path, progress))
+    """Another set, named by its file; where two files have one name, with its number as well."""
+    namesakes = [other for other in every if other.stem == path.stem]
+    number = f" ({1 + namesakes.index(path)})" if len(namesakes) > 1 else ""
+    return Against(f"{path.stem}{number}", *_searched(path, progress))
 
 
 def _searched(path: Path, progress: Progress) -> tuple[Manifest, Any]:

@@ -61,6 +61,7 @@ def rows_of(folder: Path, name: str = "healthy") -> Manifest:
         ("tumour", name),
         source=["0.png", "1.png", "2.png", "3.png", f"{name[:40]}.png"],
         label=["tumour", "tumour", name, name, name],
+        copy=[0, 0, 1, 2, 3],
         group=[0, 0, 1, 2, 3],
     )
 
@@ -200,7 +201,7 @@ def test_page_opens_with_the_verdict_and_ends_with_how_it_was_made(folder: Path)
     places = [text.index(words) for words in order]
     assert places == sorted(places)
     for words in (
-        "Took 1 min 23 s",
+        "Checks took 1 min 23 s",
         "clearhead 0.2.0",
         "Seed 3",
         "Resamples 1,000",

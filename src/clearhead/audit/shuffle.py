@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -201,8 +202,9 @@ def _finding(
     if learnt:
         message = (
             f"Labels drawn by lot can be learnt across this split: {numbers}. "
-            f"{int(memory.same.sum())} of {len(memory.test)} test files look most like a training "
-            "file that is a copy or of the same patient, so a model can score by memory alone."
+            f"{int(memory.same.sum()):,} of {len(memory.test):,} test files look most like a "
+            "training file that is a copy or of the same patient, so a model can score by memory "
+            "alone."
             f"{really} What to do: split by groups (`clearhead split --protocol group`)."
         )
     else:
@@ -232,7 +234,7 @@ def _chart(
     tone = "fail" if 100 * low > chance else "info"
     drawn_from = int(((manifest.column("split") == "test") & manifest.usable()).sum())
     note = (
-        f"{len(memory.test)} test files"
+        f"{len(memory.test):,} test files"
         + (f", drawn from {drawn_from}" if drawn_from > len(memory.test) else "")
         + f"; {SHUFFLES} draws of labels, one label per group of copies and patients. A memoriser "
         "calls each test file as the training file that its thumbnail looks most like."
@@ -261,7 +263,10 @@ def _sheets(memory: _Memory, manifest: Manifest) -> tuple[Sheet, ...]:
     strips = []
     for place in chosen.tolist():
         test, train = int(memory.test[place]), int(memory.train[place])
-        tiles = (Tile(test, f"test: {sources[test]}"), Tile(train, f"train: {sources[train]}"))
+        tiles = tuple(
+            Tile(row, f"{part}: {PurePosixPath(sources[row]).name}")
+            for part, row in (("test", test), ("train", train))
+        )
         strips.append(Strip(manifest.column("label")[test], tiles))
     note = "Each test picture is called by the training picture beside it."
     return (Sheet("split-pairs", "Test pictures remembered", tuple(strips), note),)

@@ -441,9 +441,9 @@ def _split_finding(found: _Found) -> Finding:
         return Finding("sources.split", "info", message, float(share), figure="sources-table")
     shares = counts / np.maximum(counts.sum(axis=0), 1)
     message = (
-        f"Every collection of the test is in training too (they make up "
-        f"{_mixture(shares[:, 2])} of the test and {_mixture(shares[:, 0])} of training): the test "
-        f"says nothing about files of another hospital or archive. {offer}"
+        "Every collection of the test is in training too: the test says nothing about files of "
+        f"another hospital or archive. They make up {_mixture(shares[:, 2])} of the test and "
+        f"{_mixture(shares[:, 0])} of training. {offer}"
     )
     return Finding("sources.split", "warn", message, 0.0, figure="sources-table")
 

@@ -9,11 +9,16 @@ import pytest
 
 from clearhead.errors import ManifestError
 from clearhead.measure.precision import wilson
-from clearhead.measure.telling import Condition, rules, telling
+from clearhead.measure.telling import Condition, Rule, rules
 
 TWO = ("tumour", "healthy")
 OTHERS = np.array(["256×256", "230×200"], dtype=object)
 WORDS = {name: name for name in ("size", "mode", "format", "level", "exif", "noise")}
+
+
+def telling(*what: Any) -> Rule | None:
+    """The most telling rule, if any."""
+    return next(iter(rules(*what)), None)
 
 
 def files(count: int = 400, *, seed: int = 0) -> tuple[dict[str, Any], Any, Any]:

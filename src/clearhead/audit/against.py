@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clearhead.audit.material import Against, Material
 from clearhead.audit.phrases import counted, percent
-from clearhead.audit.pictures import TURN_NAMES, Files, first_places
+from clearhead.audit.pictures import TURN_NAMES, Files, evenly, first_places
 from clearhead.audit.section import Section, Sheet, Strip, Table, Tile
 from clearhead.data.between import Between, copies_between
 from clearhead.types import Finding, Manifest
@@ -166,8 +166,7 @@ def _sheet_of_pairs(
     firsts = np.flatnonzero(shared)[first_places(files.copy[shared])[1]]
     altered = ~between.exact[files.row[firsts]]
     chosen = firsts[altered] if altered.any() else firsts
-    evenly = np.unique(np.linspace(0, len(chosen) - 1, min(PAIRS, len(chosen))).astype(np.int64))
-    strips = tuple(_pair(files, other, between, at) for at in chosen[evenly].tolist())
+    strips = tuple(_pair(files, other, between, at) for at in evenly(chosen, PAIRS))
     return Sheet(figure, f"Here, and in {other.name}", strips)
 
 

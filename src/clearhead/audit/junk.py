@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from clearhead.audit.material import Material
 from clearhead.audit.phrases import counted, listed, percent
+from clearhead.audit.pictures import evenly
 from clearhead.audit.section import LEVELS, Cell, Section, Sheet, Strip, Table, Tile
 from clearhead.data.oddness import NOT_HEAD, ODDITIES, SIDES
 from clearhead.data.read import locate, shown
@@ -270,17 +271,10 @@ def _sheet(
     for label in marked:
         places = np.flatnonzero(chosen & (files.labels == label))
         _, first = np.unique(files.copies[places], return_index=True)
-        shown_here = _spread(places[np.sort(first)], max(1, TILES // len(marked)))
+        shown_here = evenly(places[np.sort(first)], max(1, TILES // len(marked)))
         tiles = tuple(Tile(int(files.rows[place]), caption(int(place))) for place in shown_here)
         strips.append(Strip(label or "without label", tiles))
     return Sheet(name, f"Files that {what}", tuple(strips[:TILES]))
-
-
-def _spread(places: NDArray[np.int64], most: int) -> list[int]:
-    """At most so many of the places, from first to last at even steps."""
-    steps = np.linspace(0, len(places) - 1, min(most, len(places)))
-    chosen: list[int] = places[steps.round().astype(int)].tolist()
-    return chosen
 
 
 def _name_of(files: _Files) -> Callable[[int], str]:

@@ -112,3 +112,10 @@ def _page(source: str) -> str:
     """The page of a file with several: pages of one file are no copies of one another."""
     name, mark, page = source.rpartition("#page=")
     return page if name and mark and page.isdigit() else ""
+
+
+def evenly(places: NDArray[np.int64], most: int) -> list[int]:
+    """At most so many of the places, from first to last at even steps."""
+    steps = np.linspace(0, len(places) - 1, min(most, len(places)))
+    chosen: list[int] = places[steps.round().astype(int)].tolist()
+    return chosen

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clearhead.audit.material import Material
 from clearhead.audit.phrases import counted, listed, percent
-from clearhead.audit.pictures import first_places
+from clearhead.audit.pictures import evenly, first_places
 from clearhead.audit.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
 from clearhead.data.traits import PLACES
 from clearhead.measure.clusters import clusters
@@ -520,8 +520,7 @@ def _sheet(found: _Found, material: Material) -> Sheet:
 def _tiles(found: _Found, members: NDArray[np.int64]) -> tuple[Tile, ...]:
     """One file each of up to `TILES` groups, evenly by source."""
     places = members[first_places(found.group[members])[1]]
-    evenly = np.unique(np.linspace(0, len(places) - 1, min(TILES, len(places))).astype(np.int64))
     return tuple(
         Tile(int(found.row[at]), f"{found.classes[found.label[at]]}, {found.size[at]}")
-        for at in places[evenly].tolist()
+        for at in evenly(places, TILES)
     )

@@ -165,21 +165,6 @@ class _Found:
 # --- Finding --------------------------------------------------------------------------------
 
 
-def telling(
-    columns: Mapping[str, NDArray[Any]],
-    words: Mapping[str, str],
-    labels: ArrayLike,
-    groups: ArrayLike,
-    classes: Sequence[str],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Rule | None:
-    """The most telling rule, or None where nothing tells; arguments as in `rules`."""
-    found = rules(columns, words, labels, groups, classes, level=level, seed=seed)
-    return found[0] if found else None
-
-
 def rules(
     columns: Mapping[str, NDArray[Any]],
     words: Mapping[str, str],

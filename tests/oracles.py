@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +71,19 @@ def disc_folder(
         height=[side] * count,
         width=[side] * count,
     )
+
+
+class Interrupted:
+    """A progress at which somebody presses Ctrl-C, after five items."""
+
+    def __init__(self, items: Iterable[Any], *, total: int | None = None, label: str = "") -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        for count, item in enumerate(self.items):
+            if count == 5:
+                raise KeyboardInterrupt
+            yield item
+
+    def note(self, text: str) -> None:
+        return None

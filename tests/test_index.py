@@ -6,7 +6,7 @@ import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from clearhead.data.read import locate, read
 from clearhead.data.thumbnail import phash, thumbnail
 from clearhead.errors import ManifestError
 from clearhead.types import Bar, Manifest, silent
+from oracles import Interrupted
 
 RNG = np.random.default_rng(7)
 
@@ -413,22 +414,6 @@ def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     with pytest.raises(ManifestError, match="workers is 0"):
         index(folder, workers=0)
-
-
-class Interrupted:
-    """A bar at which somebody presses Ctrl-C."""
-
-    def __init__(self, items: Iterable[Any], *, total: int | None = None, label: str = "") -> None:
-        self.items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        for count, item in enumerate(self.items):
-            if count == 5:
-                raise KeyboardInterrupt
-            yield item
-
-    def note(self, text: str) -> None:
-        return None
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -33,6 +33,7 @@ from clearhead.data.traits import (
 )
 from clearhead.files import sha256
 from clearhead.types import Bar, Facts, Manifest, Scan, silent
+from oracles import Interrupted
 
 RNG = np.random.default_rng(2)
 Keep = pytest.MonkeyPatch
@@ -334,22 +335,6 @@ def test_processes_change_nothing(tmp_path: Path, monkeypatch: Keep) -> None:
     monkeypatch.setattr(working, "CHUNK", 2)
     manifest = folder(tmp_path, 8)
     assert same(traits(manifest, workers=2), traits(manifest, workers=1))
-
-
-class Interrupted:
-    """A progress that Ctrl-C meets after four rows."""
-
-    def __init__(self, items: Iterable[Any], *, total: int | None = None, label: str = "") -> None:
-        self.items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        for number, item in enumerate(self.items):
-            if number == 4:
-                raise KeyboardInterrupt
-            yield item
-
-    def note(self, text: str) -> None:
-        return None
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,11 +1,12 @@
-"""Not a test: one step's gradient, alone or under `torchrun`, written to a file.
+"""Not a test: one step's gradient, alone or among processes that meet in a file, written out.
 
-Usage: gloo_step.py MANIFEST RECIPE.json OUT.pt
+Usage: gloo_step.py MANIFEST RECIPE.json OUT.pt [MEETING]
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +18,14 @@ from clearhead.model.train import Training, batches
 from clearhead.types import Recipe, silent
 
 
-def main(manifest: Path, recipe_path: Path, out: Path) -> None:
+def main(manifest: Path, recipe_path: Path, out: Path, meeting: Path | None = None) -> None:
+    if meeting is not None:
+        torch.distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{meeting}",
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+        )
     recipe = Recipe.of(json.loads(recipe_path.read_text()))
     fabric = launch(device="cpu")
     training = Training(fabric, load_manifest(manifest), recipe, out.parent, silent)

@@ -143,14 +143,10 @@ def test_two_processes_compute_the_gradient_of_one(
     save_manifest(discs, tmp_path / "manifest.parquet")
     recipe = small(preset, **changes)
     (tmp_path / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe)))
-    script = Path(__file__).with_name("gloo_step.py")
-    arguments = [str(script), str(tmp_path / "manifest.parquet"), str(tmp_path / "recipe.json")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, *arguments, str(tmp_path / "one.pt")]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    pair = [*torchrun, "--nproc-per-node=2", *arguments, str(tmp_path / "two.pt")]
-    for command in (alone, pair):
-        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    inputs = [tmp_path / "manifest.parquet", tmp_path / "recipe.json"]
+    succeed(gloo_step([*inputs, tmp_path / "one.pt"]))
+    meeting = tmp_path / "meeting"
+    succeed(*(gloo_step([*inputs, tmp_path / "two.pt", meeting], rank=rank) for rank in (0, 1)))
     one = torch.load(tmp_path / "one.pt", weights_only=True)
     two = torch.load(tmp_path / "two.pt", weights_only=True)
     torch.testing.assert_close(one["news"], two["news"], rtol=1e-5, atol=1e-5)
@@ -159,6 +155,35 @@ def test_two_processes_compute_the_gradient_of_one(
         torch.testing.assert_close(
             two["gradients"][name] / scale, gradient / scale, rtol=0, atol=1e-4
         )
+
+
+def gloo_step(arguments: list[Path], rank: int | None = None) -> subprocess.Popen[str]:
+    """The step alone or, with a rank, as one of two processes under the variables of `torchrun`.
+
+    They meet in a file and talk over the loopback: no port to race for, no host name to resolve.
+    """
+    place = {} if rank is None else {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    pair = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+        "TORCHELASTIC_RUN_ID": "none",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    return subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("gloo_step.py"), *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **place, **(pair if place else {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def succeed(*processes: subprocess.Popen[str]) -> None:
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert all(process.returncode == 0 for process in processes), "\n".join(said)
 
 
 def test_a_terminated_process_leaves_a_resumable_run(discs: Manifest, tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def index(folder: Path, out: Path) -> dict[str, Any]:
 
 
 def check(folder: Path, out: Path) -> dict[str, Any]:
-    from clearhead.audit.check import check
-    from clearhead.audit.probes import PROBES
+    from clearhead.audits.check import check
+    from clearhead.audits.probes import PROBES
     from clearhead.deliver.audit_page import save_audit
 
     audit = check(out)
@@ -202,7 +202,7 @@ def generate(folder: Path, count: int, side: int = 96, heads: int = 200) -> Path
     import numpy as np
     from PIL import Image
 
-    from clearhead.audit.planted import draw_heads
+    from clearhead.audits.planted import draw_heads
 
     random = np.random.default_rng(0)
     sheets = [(drawn.label, Image.fromarray(drawn.pixels)) for drawn in draw_heads(heads, 0)]

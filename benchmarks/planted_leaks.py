@@ -20,8 +20,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from clearhead.audit.check import check
-from clearhead.audit.planted import FAULTS, draw_heads, plant_fault
+from clearhead.audits.check import check
+from clearhead.audits.planted import FAULTS, draw_heads, plant_fault
 from clearhead.data.copies import find_copies
 from clearhead.data.index import index
 from clearhead.data.manifest import load_thumbnails, save_manifest

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Against, Material
+from clearhead.audits.material import Against, Material
 from clearhead.data.thumbnail import SIDE
 from clearhead.data.traits import UNKNOWN
 from clearhead.files import sha256

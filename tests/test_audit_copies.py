@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import hypergeom
 
-from clearhead.audit.copies import copies, twin_chance
-from clearhead.audit.material import Against, Material
-from clearhead.audit.phrases import counted, listed, percent
-from clearhead.audit.pictures import KINDS
-from clearhead.audit.section import Section
+from clearhead.audits.copies import copies, twin_chance
+from clearhead.audits.material import Against, Material
+from clearhead.audits.phrases import counted, listed, percent
+from clearhead.audits.pictures import KINDS
+from clearhead.audits.section import Section
 from clearhead.data.copies import copy_report, find_copies, turned
 from clearhead.data.index import index
 from clearhead.data.manifest import load_thumbnails

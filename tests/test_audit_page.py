@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clearhead.audit.material import Against
-from clearhead.audit.section import (
+from clearhead.audits.material import Against
+from clearhead.audits.section import (
     DataAudit,
     Dots,
     Line,

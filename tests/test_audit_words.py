@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.audit.phrases import listed
-from clearhead.audit.section import DataAudit, Section
+from clearhead.audits.phrases import listed
+from clearhead.audits.section import DataAudit, Section
 from clearhead.deliver.audit_words import MOST_NOTES, headline, plain, summary
 from clearhead.types import Finding
 from oracles import manifest_of

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearhead.audit.balance import WIDE, balance
-from clearhead.audit.material import Material
-from clearhead.audit.section import Section
+from clearhead.audits.balance import WIDE, balance
+from clearhead.audits.material import Material
+from clearhead.audits.section import Section
 from clearhead.measure.precision import half_width
 from clearhead.types import Finding
 from oracles import manifest_of

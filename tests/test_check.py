@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from clearhead.app.cli import cli
-from clearhead.audit import probes
-from clearhead.audit.check import CHECKS, check, examine, gather, known_checks
-from clearhead.audit.fix import fix
-from clearhead.audit.junk import set_aside
-from clearhead.audit.planted import FAULTS, draw_heads, plant_fault
-from clearhead.audit.section import DataAudit
+from clearhead.audits import probes
+from clearhead.audits.check import CHECKS, check, examine, gather, known_checks
+from clearhead.audits.fix import fix
+from clearhead.audits.junk import set_aside
+from clearhead.audits.planted import FAULTS, draw_heads, plant_fault
+from clearhead.audits.section import DataAudit
 from clearhead.data.copies import find_copies
 from clearhead.data.heads import Head
 from clearhead.data.index import index

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from clearhead.app.cli import cli
-from clearhead.audit.balance import balance
-from clearhead.audit.check import gather
-from clearhead.audit.copies import copies
-from clearhead.audit.fix import fix
-from clearhead.audit.junk import junk, set_aside
-from clearhead.audit.planted import draw_heads
-from clearhead.audit.section import DataAudit, Section
+from clearhead.audits.balance import balance
+from clearhead.audits.check import gather
+from clearhead.audits.copies import copies
+from clearhead.audits.fix import fix
+from clearhead.audits.junk import junk, set_aside
+from clearhead.audits.planted import draw_heads
+from clearhead.audits.section import DataAudit, Section
 from clearhead.data.copies import find_copies
 from clearhead.data.index import index
 from clearhead.data.manifest import load_manifest, load_thumbnails, save_manifest

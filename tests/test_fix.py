@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearhead.audit.fix import fix
-from clearhead.audit.material import Material
+from clearhead.audits.fix import fix
+from clearhead.audits.material import Material
 from clearhead.data.manifest import load_manifest, save_manifest
 from clearhead.data.split import split
 from clearhead.errors import ManifestError

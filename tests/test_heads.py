@@ -13,13 +13,10 @@ from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_ed
 from sklearn.metrics import roc_auc_score
 
 from clearhead.data.heads import (
-    BACKGROUND,
-    BRAIN,
     CONTRASTS,
     HEALTHY,
     KINDS,
     PLANES,
-    RIM,
     SMALLEST_TUMOUR_PX,
     TUMOUR,
     Head,
@@ -27,6 +24,7 @@ from clearhead.data.heads import (
     head,
 )
 from clearhead.errors import ManifestError
+from clearhead.types import BACKGROUND, BRAIN, RIM
 
 SIZE = 96
 

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from clearhead.audit.junk import TILES, junk, set_aside
-from clearhead.audit.material import Material
-from clearhead.audit.section import Section
+from clearhead.audits.junk import TILES, junk, set_aside
+from clearhead.audits.material import Material
+from clearhead.audits.section import Section
 from clearhead.data.heads import HEALTHY, TUMOUR, Head, head
 from clearhead.data.index import index
 from clearhead.data.oddness import ODDNESS, colour_share, oddness

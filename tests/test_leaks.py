@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearhead.audit import leaks as module
-from clearhead.audit import probes
-from clearhead.audit.leak_figures import ROWS
-from clearhead.audit.leaks import leaks
-from clearhead.audit.material import Material
-from clearhead.audit.probes import PROBES
-from clearhead.audit.section import Section
+from clearhead.audits import leaks as module
+from clearhead.audits import probes
+from clearhead.audits.leak_figures import ROWS
+from clearhead.audits.leaks import leaks
+from clearhead.audits.material import Material
+from clearhead.audits.probes import PROBES
+from clearhead.audits.section import Section
 from clearhead.data.traits import PLACES, TRAITS, VIEWS
 from clearhead.measure import probe
 from clearhead.types import Finding

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from clearhead.data import oddness as module
-from clearhead.data.heads import BACKGROUND, BRAIN, CONTRASTS, HEALTHY, PLANES, TUMOUR, Head, head
+from clearhead.data.heads import CONTRASTS, HEALTHY, PLANES, TUMOUR, Head, head
 from clearhead.data.oddness import (
     CORNERS,
     NOT_HEAD,
@@ -26,6 +26,7 @@ from clearhead.data.oddness import (
 )
 from clearhead.data.plant import PLANTS
 from clearhead.data.read import read
+from clearhead.types import BACKGROUND, BRAIN
 
 Picture = NDArray[Any]
 MARKS = ("text", "mark", "frame", "drawing")

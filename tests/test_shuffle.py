@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
-from clearhead.audit.section import Section
-from clearhead.audit.shuffle import nearest, split_sanity, with_copy_in_training
+from clearhead.audits.material import Material
+from clearhead.audits.section import Section
+from clearhead.audits.shuffle import nearest, split_sanity, with_copy_in_training
 from clearhead.data.copies import TURNS, local_contrast, turned
 from clearhead.data.split import split
 from oracles import manifest_of
@@ -128,7 +128,7 @@ def test_nearest_is_that_of_all_correlations() -> None:
 
 
 def test_of_many_test_files_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clearhead.audit.shuffle.MOST_TESTED", 20)
+    monkeypatch.setattr("clearhead.audits.shuffle.MOST_TESTED", 20)
     found = section(*copied(60, 2), "group")
     assert found.dots[0].note.startswith("20 test files, drawn from 36;")
 

@@ -13,9 +13,9 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
-from clearhead.audit.material import Material
-from clearhead.audit.section import Section
-from clearhead.audit.sources import collections, cramers_v, sources
+from clearhead.audits.material import Material
+from clearhead.audits.section import Section
+from clearhead.audits.sources import collections, cramers_v, sources
 from clearhead.data.copies import find_copies
 from clearhead.data.index import index
 from clearhead.data.manifest import load_thumbnails

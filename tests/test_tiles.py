@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from clearhead.audit.section import Sheet, Strip, Tile
+from clearhead.audits.section import Sheet, Strip, Tile
 from clearhead.deliver.tiles import FLAT, SIDE_PX, TILE_BYTES, cut, draw_sheets, picture, tile
 from clearhead.types import Facts, Scan
 from oracles import manifest_of

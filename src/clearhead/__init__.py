@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     # nouns
-    "DataAudit": "clearhead.audit.section",
+    "DataAudit": "clearhead.audits.section",
     "ClearheadError": "clearhead.errors",
     "Explanation": "clearhead.types",
     "Facts": "clearhead.types",
@@ -24,7 +24,7 @@ _HOMES = {
     "Run": "clearhead.model.run",
     "Scan": "clearhead.types",
     # stages, each a command of the same name
-    "check": "clearhead.audit.check",
+    "check": "clearhead.audits.check",
     "demo": "clearhead.app.demo",
     "download": "clearhead.data.download",
     "evaluate": "clearhead.model.evaluate",

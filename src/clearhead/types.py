@@ -101,6 +101,15 @@ class Scan:
         return f"Scan({self.source!r}, {height}×{width}, {self.facts.format} {self.facts.mode})"
 
 
+# --- Regions --------------------------------------------------------------------------------
+
+BACKGROUND, RIM, BRAIN = 0, 1, 2
+"""Values of a map of regions: outside, scalp with skull and face, inside of the skull."""
+
+REGIONS = ("background", "rim", "brain")
+"""The regions by name, in the order of their values."""
+
+
 # --- Manifest -------------------------------------------------------------------------------
 
 COLUMNS: dict[str, str] = {

@@ -23,7 +23,7 @@ from clearhead.app.progress import progress_for
 from clearhead.errors import ClearheadError
 
 if TYPE_CHECKING:
-    from clearhead.audit.material import Material
+    from clearhead.audits.material import Material
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -288,7 +288,7 @@ def check(
     **Examples:** `clearhead check kaggle.parquet` ·
     `clearhead check kaggle.parquet --against other.parquet --fix kaggle-clean.parquet`
     """
-    from clearhead.audit.check import FAILED, examine, gather, known_checks
+    from clearhead.audits.check import FAILED, examine, gather, known_checks
     from clearhead.deliver.audit_page import save_audit
     from clearhead.deliver.audit_words import summary
 
@@ -329,8 +329,8 @@ def _check_targets(
 
 def _fix(material: Material, path: Path, keep: str) -> dict[str, int]:
     """Write the cleaned manifest; how many rows are set aside for each kind of reason."""
-    from clearhead.audit.fix import fix
-    from clearhead.audit.junk import set_aside
+    from clearhead.audits.fix import fix
+    from clearhead.audits.junk import set_aside
     from clearhead.data.manifest import carry_thumbnails, save_manifest
 
     cleaned = fix(material, keep=keep, junk=set_aside(material))

@@ -25,7 +25,7 @@ def demo(
 
     Errors: `ManifestError` where `out` exists or `n` is too small to be split.
     """
-    from clearhead.audit.check import check
+    from clearhead.audits.check import check
     from clearhead.data.copies import copy_report, find_copies
     from clearhead.data.index import index
     from clearhead.data.manifest import load_thumbnails, save_manifest

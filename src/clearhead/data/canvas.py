@@ -7,6 +7,7 @@ map of evidence back onto the picture's grid. Coordinates are edges: pixel *i* s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,11 +173,29 @@ def _weights(cells: int, grid: Grid, placement: Placement, *, axis: int) -> NDAr
     """Linear interpolation along one axis as a matrix (pixels, cells)."""
     first, last = placement.box[axis], placement.box[axis + 2]
     pixels = np.arange(first, last)
-    on_square = (pixels + 0.5 - first) * placement.scale[axis] + placement.target[axis] - 0.5
-    place_in_map = np.clip((on_square - grid.offset_px) / grid.stride_px, 0, cells - 1)
+    positions = (pixels + 0.5 - first) * placement.scale[axis] + placement.target[axis] - 0.5
+    weights = np.zeros((placement.shape[axis], cells), np.float32)
+    weights[pixels] = _between(positions, cells, grid)
+    return weights
+
+
+def on_square(maps: NDArray[np.float32], grid: Grid, size_px: int) -> NDArray[np.float32]:
+    """Maps of evidence (B, h, w) on their squares, (B, size_px, size_px): `lift`, one step short.
+
+    Bilinear between cell centres; beyond the outermost centres the nearest cell holds.
+    """
+    down = _between(np.arange(size_px), maps.shape[1], grid)
+    across = _between(np.arange(size_px), maps.shape[2], grid)
+    return (down @ maps @ across.T).astype(np.float32)
+
+
+def _between(positions: NDArray[Any], cells: int, grid: Grid) -> NDArray[np.float32]:
+    """Weights (P, cells) of linear interpolation at positions on the square, in pixels."""
+    place_in_map = np.clip((positions - grid.offset_px) / grid.stride_px, 0, cells - 1)
     below = np.minimum(np.floor(place_in_map).astype(int), max(cells - 2, 0))
     share = place_in_map - below
-    weights = np.zeros((placement.shape[axis], cells), np.float32)
-    weights[pixels, below] = 1 - share
-    weights[pixels, np.minimum(below + 1, cells - 1)] += share.astype(np.float32)
+    weights = np.zeros((len(positions), cells), np.float32)
+    rows = np.arange(len(positions))
+    weights[rows, below] = 1 - share
+    weights[rows, np.minimum(below + 1, cells - 1)] += share.astype(np.float32)
     return weights

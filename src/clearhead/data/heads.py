@@ -14,6 +14,7 @@ import numpy as np
 
 from clearhead.data.anatomy import DISTANCE_MM_PER_STEP, SELLA_MM, Anatomy, anatomy
 from clearhead.errors import ManifestError
+from clearhead.types import BACKGROUND, BRAIN, RIM
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -32,9 +33,6 @@ PLANES = {"axial": 0.7, "coronal": 0.16, "sagittal": 0.14}
 
 CONTRASTS = {"T1": 0.1, "T1-CE": 0.48, "T2": 0.2, "FLAIR": 0.22}
 """Contrasts and how often each is drawn; T1-CE is T1 with a contrast agent."""
-
-BACKGROUND, RIM, BRAIN = 0, 1, 2
-"""Values of a map of regions: outside, scalp with skull and face, inside of the skull."""
 
 SMALLEST_TUMOUR_PX = 24
 """Fewest mask pixels at 256×256; a smaller tumour is drawn again elsewhere."""

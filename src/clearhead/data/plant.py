@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clearhead.data.heads import BACKGROUND, RIM, TUMOUR, Head, head
+from clearhead.data.heads import TUMOUR, Head, head
 from clearhead.errors import ManifestError
+from clearhead.types import BACKGROUND, RIM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from clearhead.audit.section import LEVELS, DataAudit, Dots, Section, Shares, Sheet, Table
+from clearhead.audits.section import LEVELS, DataAudit, Dots, Section, Shares, Sheet, Table
 from clearhead.deliver import audit_words, charts, tiles
 from clearhead.deliver.page import duration, environment
 from clearhead.files import write_json, write_text

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clearhead.audit.phrases import listed
+from clearhead.audits.phrases import listed
 from clearhead.deliver.verdict import count
 
 if TYPE_CHECKING:
-    from clearhead.audit.section import DataAudit
+    from clearhead.audits.section import DataAudit
     from clearhead.types import Finding, Manifest
 
 WORDS = {"fail": "FAIL", "warn": "warn", "info": "info"}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clearhead.audit.section import Cell, Dots, Mark, Shares, Table
+from clearhead.audits.section import Cell, Dots, Mark, Shares, Table
 
 LEVEL_PX = 14
 """Height that each series takes in a row."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clearhead.audit.section import Sheet, Strip, Tile
+from clearhead.audits.section import Sheet, Strip, Tile
 from clearhead.data.read import locate, read
 from clearhead.errors import ReadError
 from clearhead.types import Manifest, Progress, Scan, silent

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
+from clearhead.audits.material import Material
 from clearhead.data.traits import VIEWS
 from clearhead.measure.probe import MOST_GROUPS, Probe, holm, probe
 from clearhead.measure.scores import Scores

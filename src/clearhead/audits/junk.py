@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import counted, listed, percent
-from clearhead.audit.pictures import evenly
-from clearhead.audit.section import LEVELS, Cell, Section, Sheet, Strip, Table, Tile
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import counted, listed, percent
+from clearhead.audits.pictures import evenly
+from clearhead.audits.section import LEVELS, Cell, Section, Sheet, Strip, Table, Tile
 from clearhead.data.oddness import NOT_HEAD, ODDITIES, SIDES
 from clearhead.data.read import locate, shown
 from clearhead.types import Finding, Manifest

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.against import against
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import counted, listed, percent
-from clearhead.audit.pictures import KINDS, TURN_NAMES, Files, files_of
-from clearhead.audit.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
+from clearhead.audits.against import against
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import counted, listed, percent
+from clearhead.audits.pictures import KINDS, TURN_NAMES, Files, files_of
+from clearhead.audits.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
 from clearhead.types import SPLITS, Finding
 
 NOTABLE = 0.01

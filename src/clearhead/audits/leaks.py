@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clearhead.audit.leak_figures import dots, shares, tables
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import interval, percent_of
-from clearhead.audit.probes import (
+from clearhead.audits.leak_figures import dots, shares, tables
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import interval, percent_of
+from clearhead.audits.probes import (
     RARE,
     Columns,
     Reading,
@@ -21,7 +21,7 @@ from clearhead.audit.probes import (
     sizes,
     usable,
 )
-from clearhead.audit.section import LEVELS, Section
+from clearhead.audits.section import LEVELS, Section
 from clearhead.data.traits import PLACES, VIEWS
 from clearhead.measure.telling import Rule, rules
 from clearhead.types import Finding

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import counted, listed
-from clearhead.audit.section import Cell, Section, Shares, Table
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import counted, listed
+from clearhead.audits.section import Cell, Section, Shares, Table
 from clearhead.measure.precision import half_width, pictures_needed, wilson
 from clearhead.measure.scores import positive_class
 from clearhead.types import SPLITS, Finding, Manifest

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Against, Material
-from clearhead.audit.phrases import counted, percent
-from clearhead.audit.pictures import TURN_NAMES, Files, evenly, first_places
-from clearhead.audit.section import Section, Sheet, Strip, Table, Tile
+from clearhead.audits.material import Against, Material
+from clearhead.audits.phrases import counted, percent
+from clearhead.audits.pictures import TURN_NAMES, Files, evenly, first_places
+from clearhead.audits.section import Section, Sheet, Strip, Table, Tile
 from clearhead.data.between import Between, copies_between
 from clearhead.types import Finding, Manifest
 

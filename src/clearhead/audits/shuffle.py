@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.copies import twin_chance
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import percent_of
-from clearhead.audit.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
+from clearhead.audits.copies import twin_chance
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import percent_of
+from clearhead.audits.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
 from clearhead.data.copies import TURNS, local_contrast, turned
 from clearhead.data.thumbnail import SIDE, cosines
 from clearhead.measure.scores import Score, score

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import interval
-from clearhead.audit.probes import SLIGHT, Reading, Rows, sizes, usable
-from clearhead.audit.section import LEVELS, Cell, Dots, Line, Mark, Shares, Table
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import interval
+from clearhead.audits.probes import SLIGHT, Reading, Rows, sizes, usable
+from clearhead.audits.section import LEVELS, Cell, Dots, Line, Mark, Shares, Table
 from clearhead.measure.scores import Score
 from clearhead.measure.telling import Rule
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import counted, listed, percent
-from clearhead.audit.pictures import evenly, first_places
-from clearhead.audit.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import counted, listed, percent
+from clearhead.audits.pictures import evenly, first_places
+from clearhead.audits.section import Cell, Section, Shares, Sheet, Strip, Table, Tile
 from clearhead.data.traits import PLACES
 from clearhead.measure.clusters import clusters
 from clearhead.types import SPLITS, Finding, Manifest

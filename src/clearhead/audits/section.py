@@ -9,12 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clearhead.audit.material import Against
-from clearhead.audit.phrases import interval
+from clearhead.audits.material import Against
+from clearhead.audits.phrases import interval
 from clearhead.measure.scores import Score
 from clearhead.types import Finding, Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from clearhead.audits.subject import Subject
 
 Cell = str | int | float | None
 
@@ -91,7 +97,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a sheet: the row of the manifest that holds it, and a caption."""
+    """One picture of a sheet: the row of the manifest or subject that holds it, and a caption."""
 
     row: int
     caption: str = ""
@@ -118,6 +124,54 @@ class Sheet:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """One map of `Maps`. Shapes: `values` (H, W), `outline` (H, W) bool, drawn as a line."""
+
+    caption: str
+    values: NDArray[np.float32]
+    outline: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Small maps side by side, all on one colour scale from 0 to `scale`."""
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    scale: float
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of `Curves`; `low` and `high` are the ends of its interval at each place."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    tone: str = ""
+    """`control` for a line that knows nothing; it stays in the background."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines over a common axis."""
+
+    name: str
+    title: str
+    x_axis: str
+    y_axis: str
+    lines: tuple[Curve, ...]
+    span: tuple[float, float] | None = None
+    """Ends of the upright axis; those of the lines where left out."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """What one check has to say."""
 
@@ -128,16 +182,15 @@ class Section:
     dots: tuple[Dots, ...] = ()
     shares: tuple[Shares, ...] = ()
     sheets: tuple[Sheet, ...] = ()
+    maps: tuple[Maps, ...] = ()
+    curves: tuple[Curves, ...] = ()
 
 
-@dataclass(frozen=True)
-class DataAudit:
-    """What the checks said of a data set, and how they were run."""
+class Audit:
+    """What an audit said, section by section, and how it was made."""
 
-    manifest: Manifest
     sections: tuple[Section, ...]
-    against: tuple[Against, ...] = ()
-    made: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -160,7 +213,31 @@ class DataAudit:
         }
 
 
+@dataclass(frozen=True)
+class DataAudit(Audit):
+    """What the checks said of a data set."""
+
+    manifest: Manifest
+    sections: tuple[Section, ...]
+    against: tuple[Against, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvidenceAudit(Audit):
+    """What the checks said of a classifier's evidence, or of its explanations.
+
+    The tiles of its sheets are rows of the subject, drawn as the net sees them, heat on top.
+    """
+
+    subject: Subject
+    sections: tuple[Section, ...]
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
 def _without_findings(section: Section) -> dict[str, Any]:
-    values = dataclasses.asdict(section)
+    """Plain values of a section; the pixels of its maps stay out."""
+    values = dataclasses.asdict(dataclasses.replace(section, maps=()))
     values["findings"] = [finding.check for finding in section.findings]
+    values["maps"] = [{"name": maps.name, "title": maps.title} for maps in section.maps]
     return values

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import clearhead
-from clearhead.audit.balance import balance
-from clearhead.audit.copies import copies
-from clearhead.audit.junk import junk
-from clearhead.audit.leaks import leaks
-from clearhead.audit.material import Against, Material
-from clearhead.audit.section import DataAudit, Section
-from clearhead.audit.shuffle import split_sanity
-from clearhead.audit.sources import sources
+from clearhead.audits.balance import balance
+from clearhead.audits.copies import copies
+from clearhead.audits.junk import junk
+from clearhead.audits.leaks import leaks
+from clearhead.audits.material import Against, Material
+from clearhead.audits.section import DataAudit, Section
+from clearhead.audits.shuffle import split_sanity
+from clearhead.audits.sources import sources
 from clearhead.data.copies import find_copies
 from clearhead.data.manifest import load_manifest, load_thumbnails
 from clearhead.data.traits import measure_traits

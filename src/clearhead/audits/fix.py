@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audit.material import Material
-from clearhead.audit.phrases import listed
-from clearhead.audit.pictures import TURN_NAMES
-from clearhead.audit.sources import collections
+from clearhead.audits.material import Material
+from clearhead.audits.phrases import listed
+from clearhead.audits.pictures import TURN_NAMES
+from clearhead.audits.sources import collections
 from clearhead.data.between import turn_onto
 from clearhead.errors import ManifestError
 from clearhead.types import Manifest

@@ -283,6 +283,9 @@ class Recipe:
         choices=("best", "last"),
     )
     precision: str = setting("32-true", "arithmetic", choices=("32-true", "bf16-mixed", "16-mixed"))
+    random_labels: bool = setting(
+        False, "deal labels out at random over the groups: a control that must learn nothing"
+    )
     seed: int = setting(0, "seed of initial weights, order, dropout and augmentation", minimum=0)
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ from clearhead.errors import RecipeError, RunError
 from clearhead.files import read_json, write_json
 from clearhead.model.augment import Variation, draw_variation, seed_of, vary
 from clearhead.model.classifier import Classifier, build
+from clearhead.model.dealing import dealt
 from clearhead.model.launch import circumstances, launch, rank, summed
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
@@ -45,7 +46,7 @@ CHUNK = 32
 Smaller activations stay closer to the processor: 32 is faster than 64 for the report's net.
 """
 
-_ORDER, _DROPOUT, _VARIATION = 0, 1, 2
+_ORDER, _DROPOUT, _VARIATION, _LABELS = 0, 1, 2, 3
 """What a seed is for, so that no two uses share one."""
 
 SAVE_SECONDS = 600.0
@@ -150,7 +151,10 @@ class Training:
         drawn = pictures(
             rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
         )
-        labels = torch.from_numpy(rows.labels())
+        known = rows.labels()
+        if self.recipe.random_labels:
+            known = dealt(known, rows.groups(), seed_of(self.recipe.seed, _LABELS))
+        labels = torch.from_numpy(known)
         device = self.fabric.device
         return Part(torch.from_numpy(drawn).to(device), labels.to(device))
 

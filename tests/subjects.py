@@ -48,8 +48,8 @@ class LookingNet(nn.Module):
     """Two maps: brightness above `BRIGHT`, and brightness up to it, each where `weights` look.
 
     Pooled by mean and linear: the logit of class 0 is 600 times the mean of the first map, that of
-    class 1 four times that of the second, so a cue's 1 % of a picture decides. `features` average over
-    cells of `STRIDE` pixels.
+    class 1 four times that of the second, so a cue's 1 % of a picture decides. `features` average
+    over cells of `STRIDE` pixels.
     """
 
     def __init__(self, weights: NDArray[np.float32]) -> None:
@@ -236,8 +236,8 @@ def _corner(side: int, random: np.random.Generator) -> NDArray[np.bool_]:
     mark = np.zeros((side, side), bool)
     mark[1 : side // 9, 1 : side // 6] = True
     corners = (mark, mark[::-1], mark[:, ::-1], mark[::-1, ::-1])
-    corner: NDArray[np.bool_] = corners[random.integers(4)]
-    return corner & (disc_regions(side) == BACKGROUND)
+    corner: NDArray[np.bool_] = corners[random.integers(4)] & (disc_regions(side) == BACKGROUND)
+    return corner
 
 
 def _rows(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clearhead.data.cache import cache_folder, load_scan, pictures
+from clearhead.data import cache as module
+from clearhead.data.cache import cache_folder, load_scan, pictures, scratch
 from clearhead.data.canvas import draw, place
 from clearhead.errors import ReadError
 from clearhead.files import sha256
@@ -62,3 +63,17 @@ def test_another_colour_rule_is_another_cache(discs: Manifest) -> None:
     mean = dataclasses.replace(discs, notes={"index": {"colour": "mean"}})
     pictures(mean, fit="canvas", size_px=48)
     assert len(list((cache_folder() / "pictures").iterdir())) == 2
+
+
+@pytest.mark.parametrize("large", [1, 1 << 20])
+def test_scratch_is_zeros_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "LARGE", large)
+    array = scratch((3, 4), np.float32)
+    assert isinstance(array, np.memmap) == (large == 1)
+    assert not array.any()
+    array[1] = 2.5
+    assert array.sum() == 10
+    assert not list(tmp_path.rglob("*.npy"))

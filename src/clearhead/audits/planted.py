@@ -6,6 +6,7 @@ fault and of its twin are the same, so nothing differs but the fault.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class File:
     pixels: Pixels
     quality: int = 90
     """Of JPEG; a PNG has none."""
+    mask: NDArray[np.bool_] | None = None
+    """Tumour pixels; None where the fault moved them."""
 
     def save(self, folder: Path) -> None:
         """Write the file below the folder of its class."""
@@ -48,6 +51,13 @@ class File:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Each encoder takes its own setting and ignores the other.
         Image.fromarray(self.pixels).save(path, quality=self.quality, compress_level=3)
+
+    def save_mask(self, folder: Path) -> None:
+        """Write the mask, where there is a tumour, below `masks` and the folder of its class."""
+        if self.mask is not None and self.mask.any():
+            path = folder / "masks" / self.label / f"{Path(self.name).stem}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(self.mask).save(path)
 
 
 Plant = Callable[[Sequence[Head], float, Generator], list[File]]
@@ -63,6 +73,9 @@ class Fault:
     plant: Plant
     protocol: str = "group"
     """The split that the set comes with."""
+    evidence: tuple[str, ...] = ()
+    """Findings on a classifier trained with the fault, of which one at least must say `warn` or
+    `fail`; empty where a classifier can't see the fault."""
 
 
 # --- Marks in the picture -------------------------------------------------------------------
@@ -83,15 +96,16 @@ def _mark(name: str) -> Plant:
     return plant
 
 
-def _redrawn(change: Callable[[Pixels], Pixels]) -> Plant:
-    """Chosen heads with their pixels changed."""
+def _redrawn(change: Callable[[Pixels], Pixels], *, moves: bool = False) -> Plant:
+    """Chosen heads with their pixels changed; `moves` where the mask fits them no more."""
 
     def plant(heads: Sequence[Head], strength: float, rng: Generator) -> list[File]:
-        chosen = _chosen(heads, strength, rng)
-        return [
-            _file(place, drawn, change(drawn.pixels) if chosen[place] else drawn.pixels)
-            for place, drawn in enumerate(heads)
-        ]
+        files = _clean(heads, strength, rng)
+        for place in np.flatnonzero(_chosen(heads, strength, rng)):
+            mask = None if moves else heads[place].mask
+            pixels = change(heads[place].pixels)
+            files[place] = dataclasses.replace(files[place], pixels=pixels, mask=mask)
+        return files
 
     return plant
 
@@ -171,20 +185,48 @@ def _mirrored(pixels: Pixels, rng: Generator) -> Pixels:
 FAULTS: dict[str, Fault] = {
     "clean": Fault("nothing", (), _clean),
     "corner": Fault(
-        "a bright square in a corner", ("leak.border", "leak.background"), _mark("corner")
+        "a bright square in a corner",
+        ("leak.border", "leak.background"),
+        _mark("corner"),
+        evidence=("need.brain", "need.background", "where.background"),
     ),
-    "border": Fault("a thin bright frame", ("leak.border",), _mark("border")),
-    "scale": Fault("a wider field of view", ("leak.shape", "leak.silhouette"), _mark("scale")),
-    "text": Fault("burned-in letters", ("leak.text",), _mark("text")),
-    "skull": Fault("a brighter scalp and skull", ("leak.rim",), _mark("skull")),
+    "border": Fault(
+        "a thin bright frame",
+        ("leak.border",),
+        _mark("border"),
+        evidence=("need.brain", "need.background", "where.background"),
+    ),
+    "scale": Fault(
+        "a wider field of view",
+        ("leak.shape", "leak.silhouette"),
+        _mark("scale"),
+        evidence=("need.brain", "need.outline"),
+    ),
+    "text": Fault(
+        "burned-in letters",
+        ("leak.text",),
+        _mark("text"),
+        evidence=("need.brain", "need.background", "where.background"),
+    ),
+    "skull": Fault(
+        "a brighter scalp and skull",
+        ("leak.rim",),
+        _mark("skull"),
+        evidence=("need.brain", "need.rim", "where.rim"),
+    ),
     "format": Fault(
         "JPEG in one class, PNG in the other", ("leak.facts",), _encoded((".jpg", 90), (".png", 0))
     ),
     "quality": Fault("stronger compression", ("leak.facts",), _encoded((".jpg", 60), (".jpg", 90))),
-    "size": Fault("pictures an eighth larger", ("leak.facts",), _redrawn(_enlarge)),
-    "blur": Fault("half the resolution", ("leak.sharpness",), _redrawn(_blur)),
+    "size": Fault("pictures an eighth larger", ("leak.facts",), _redrawn(_enlarge, moves=True)),
+    "blur": Fault(
+        "half the resolution",
+        ("leak.sharpness",),
+        _redrawn(_blur),
+        evidence=("need.blur", "need.resample", "need.brain"),
+    ),
     "aspect": Fault(
-        "heads squeezed in width", ("leak.shape", "leak.silhouette"), _redrawn(_squeeze)
+        "heads squeezed in width", ("leak.shape", "leak.silhouette"), _redrawn(_squeeze, moves=True)
     ),
     "copies": Fault("copies across the splits", ("copies.across",), _added(_brighter), "report"),
     "mirrored": Fault("mirrored copies", ("copies.mirrored",), _added(_mirrored)),
@@ -202,9 +244,15 @@ def draw_heads(count: int, seed: int, size_px: int = 256) -> list[Head]:
 
 
 def plant_fault(
-    name: str, heads: Sequence[Head], folder: Path, *, strength: float = 1.0, seed: int = 0
+    name: str,
+    heads: Sequence[Head],
+    folder: Path,
+    *,
+    strength: float = 1.0,
+    seed: int = 0,
+    masks: bool = False,
 ) -> None:
-    """Write the heads as an image folder with the fault `name` in it.
+    """Write the heads as an image folder with the fault `name` in it, with tumour masks or not.
 
     `strength` is P(mark | tumour) − P(mark | healthy); of faults that add copies it scales the
     number. Errors: `ManifestError` for a fault that doesn't exist.
@@ -214,11 +262,13 @@ def plant_fault(
     rng = np.random.default_rng([seed, 104])
     for file in FAULTS[name].plant(heads, strength, rng):
         file.save(folder)
+        if masks:
+            file.save_mask(folder)
 
 
 def _chosen(heads: Sequence[Head], strength: float, rng: Generator) -> NDArray[np.bool_]:
     return marked([drawn.label for drawn in heads], strength, rng)
 
 
-def _file(place: int, drawn: Head, pixels: Pixels | None = None) -> File:
-    return File(drawn.label, f"{place:04d}.png", drawn.pixels if pixels is None else pixels)
+def _file(place: int, drawn: Head) -> File:
+    return File(drawn.label, f"{place:04d}.png", drawn.pixels, mask=drawn.mask)

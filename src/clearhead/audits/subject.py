@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clearhead.data.cache import pictures
+from clearhead.data.cache import pictures, scratch
 from clearhead.data.canvas import Grid, on_square
 from clearhead.data.drawn import Drawn, drawn
+from clearhead.errors import ManifestError
 from clearhead.heat.cams import UNITS
 from clearhead.heat.evidence import evidence
 from clearhead.measure.scores import positive_class
@@ -116,6 +118,8 @@ def subject(
     run: Run,
     *,
     split: str = "test",
+    on: Manifest | None = None,
+    named: Mapping[str, str] | None = None,
     method: str = "grad_cam",
     score: str = "logit",
     positive: str | None = None,
@@ -127,13 +131,18 @@ def subject(
 ) -> Subject:
     """The classifier of a run, with everything that an audit of one of its splits needs.
 
-    Errors: `ManifestError` where the split is empty, `RecipeError` for an unknown method, score,
-    class or maker of regions, `ReadError` where a file is gone.
+    `on` is another data set to audit it on, all of its usable rows; `named` tells which class of
+    the run a label of that set stands for (`{"meningioma": "Brain Tumor"}`).
+
+    Errors: `ManifestError` where the split is empty or a label of `on` is none of the run's
+    classes, `RecipeError` for an unknown method, score, class or maker of regions, `ReadError`
+    where a file is gone.
     """
     manifest = run.manifest()
+    rows = manifest.part(split) if on is None else _as_classes(on, run.classes, named or {})
     return subject_of(
         run.classifier(device),
-        manifest.part(split),
+        rows,
         classes=run.classes,
         fit=run.recipe.fit,
         size_px=run.recipe.size_px,
@@ -144,10 +153,31 @@ def subject(
         resamples=resamples,
         seed=seed,
         progress=progress,
-        split=split,
+        split=split if on is None else on.root.name,
         known=manifest.part("train"),
         run=run,
     )
+
+
+def _as_classes(on: Manifest, classes: tuple[str, ...], named: Mapping[str, str]) -> Manifest:
+    """The usable rows of another set, labelled with the classes of the run."""
+    for label, name in named.items():
+        if label not in on.classes or name not in classes:
+            raise ManifestError(
+                f"{label}={name} names no pair of classes: the other set has "
+                f"{', '.join(on.classes)}, the run {', '.join(classes)}"
+            )
+    rows = on.take(on.usable())
+    labels = [named.get(label, label) for label in rows.column("label")]
+    strange = next((label for label in labels if label not in classes), None)
+    if strange is not None:
+        raise ManifestError(
+            f"the other set has pictures labelled {strange!r}, and the run knows "
+            f"{', '.join(classes)}: say which it stands for with --as {strange!r}=CLASS"
+        )
+    if not labels:
+        raise ManifestError("the other set has no usable row: nothing to audit the run on")
+    return dataclasses.replace(rows.with_columns(label=labels), classes=classes)
 
 
 def subject_of(
@@ -173,18 +203,19 @@ def subject_of(
     named = classes.index(positive_class(classes, positive))
     squares = pictures(rows, fit=fit, size_px=size_px, progress=progress)
     truth = drawn(rows, fit=fit, size_px=size_px, progress=progress)
-    regions = np.empty(squares.shape, np.uint8)
-    told = np.empty(len(rows), bool)
-    maps, logits = [], []
+    regions = scratch(squares.shape, np.uint8)
+    told = np.zeros(len(rows), bool)
+    said = np.zeros((len(rows), len(classes)), np.float32)
+    maps = scratch((0,), np.float32)
     starts = range(0, len(rows), BATCH)
     for start in progress(starts, total=len(starts), label="evidence"):
         part = slice(start, start + BATCH)
         regions[part], sure = region_maps(squares[part], maker=maker)
         told[part] = sure >= SURE
-        found, said = _evidence(classifier, squares[part], len(classes), method, score)
-        maps.append(found)
-        logits.append(said)
-    said = np.concatenate(logits)
+        found, said[part] = _evidence(classifier, squares[part], len(classes), method, score)
+        if not start:  # the first batch tells the shape of the maps
+            maps = scratch((len(rows), *found.shape[1:]), np.float32)
+        maps[part] = found
     return Subject(
         classifier,
         classes,
@@ -194,7 +225,7 @@ def subject_of(
         truth,
         regions,
         told,
-        np.concatenate(maps),
+        maps,
         classifier.net.grid,
         said,
         classifier.probabilities(torch.from_numpy(said)).numpy(),

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,19 @@ def pictures(
             _decode(manifest, temporary, fit=fit, size_px=size_px, workers=workers, show=progress)
     found: NDArray[np.uint8] = np.load(path, mmap_mode="c")
     return found
+
+
+LARGE = 1 << 28
+"""Bytes from which on an array is kept on disk."""
+
+
+def scratch(shape: tuple[int, ...], dtype: type[np.generic] | type[bool]) -> NDArray[Any]:
+    """An array of zeros; where it is large, on a nameless file that is gone with the array."""
+    if np.prod(shape, dtype=float) * np.dtype(dtype).itemsize < LARGE:
+        return np.zeros(shape, dtype)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=cache_folder()) as file:
+        return np.memmap(file, dtype, mode="w+", shape=shape)
 
 
 def _key(manifest: Manifest, fit: str, size_px: int) -> str:

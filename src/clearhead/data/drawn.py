@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clearhead.data.cache import load_scan
+from clearhead.data.cache import load_scan, scratch
 from clearhead.data.canvas import Placement, place
 from clearhead.data.read import read
 from clearhead.errors import ReadError
@@ -36,7 +36,7 @@ def drawn(manifest: Manifest, *, fit: str, size_px: int, progress: Progress = si
     Errors: `ReadError` for a picture or mask that no longer decodes.
     """
     sources, names = manifest.column("source"), manifest.column("mask")
-    masks = np.zeros((len(manifest), size_px, size_px), bool)
+    masks = scratch((len(manifest), size_px, size_px), bool)
 
     def one(row: int) -> tuple[Placement, tuple[float, float] | None]:
         scan = load_scan(manifest, sources[row])

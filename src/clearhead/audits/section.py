@@ -125,11 +125,14 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Panel:
-    """One map of `Maps`. Shapes: `values` (H, W), `outline` (H, W) bool, drawn as a line."""
+    """One map of `Maps`. Shapes: `values` and `outline` (H, W).
+
+    Lines are drawn where the values of `outline` change: a mask, or a map of regions.
+    """
 
     caption: str
     values: NDArray[np.float32]
-    outline: NDArray[np.bool_] | None = None
+    outline: NDArray[np.bool_] | NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)

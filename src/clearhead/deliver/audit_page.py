@@ -1,7 +1,8 @@
-"""The page of a data audit: one HTML file that tells what a data set can't be believed about.
+"""The page of an audit: one HTML file that tells what can't be believed.
 
 Everything is inside the file, as in the run page; charts are tables whose rows hold a drawing
-beside its numbers, so that nothing is told by the drawing alone.
+beside its numbers, so that nothing is told by the drawing alone. `render` draws any audit behind a
+`Cover`; what is particular to the audit of a data set stands here too.
 """
 
 from __future__ import annotations
@@ -14,8 +15,19 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from clearhead.audits.section import LEVELS, DataAudit, Dots, Section, Shares, Sheet, Table
-from clearhead.deliver import audit_words, charts, tiles
+from clearhead.audits.section import (
+    LEVELS,
+    Audit,
+    Curves,
+    DataAudit,
+    Dots,
+    Maps,
+    Section,
+    Shares,
+    Sheet,
+    Table,
+)
+from clearhead.deliver import audit_words, charts, panels, tiles
 from clearhead.deliver.page import duration, environment
 from clearhead.files import write_json, write_text
 from clearhead.types import Finding, Progress, silent
@@ -47,6 +59,11 @@ UNSEEN = (
 )
 """What the audit is blind to, whatever it found."""
 
+FOOTER = (
+    "Research tool, not a medical device: nothing here is a diagnosis. The page holds pictures and "
+    "file names of the data set: pass it on only where the data may go."
+)
+
 
 def save_audit(audit: DataAudit, folder: Path, *, progress: Progress = silent) -> Path:
     """Write `findings.json` and `check.html` in `folder`; the path of the page."""
@@ -61,25 +78,56 @@ def render_audit(audit: DataAudit, *, progress: Progress = silent) -> str:
 
     Reads the pictures of the sheets from disk; one that can't be read is a placeholder.
     """
-    names = _Names()
     sheets = [sheet for section in audit.sections for sheet in section.sheets]
     others = {other.name: other.manifest for other in audit.against}
-    drawn = iter(tiles.draw_sheets(sheets, audit.manifest, others, progress=progress))
+    cover = Cover(
+        title=f"Data audit of {audit.manifest.root.name or audit.manifest.root}",
+        headline=audit_words.headline(audit),
+        about=audit_words.data_words(audit.manifest),
+        calm="That is no proof that the data can be believed",
+        unseen=UNSEEN,
+        footer=FOOTER,
+    )
+    return render(
+        audit, cover, tiles.draw_sheets(sheets, audit.manifest, others, progress=progress)
+    )
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What a page says around the sections of its audit."""
+
+    title: str
+    headline: str
+    about: str
+    """What was audited, in one line."""
+    calm: str
+    """What is said where nothing failed."""
+    unseen: tuple[str, ...]
+    """What the audit is blind to."""
+    footer: str
+    verdict: str = ""
+    """A paragraph under the headline."""
+    key: panels.Key | None = None
+    """What the colours of the sheets mean; None for plain pictures."""
+
+
+def render(audit: Audit, cover: Cover, strips: Iterable[tuple[tiles.Row, ...]]) -> str:
+    """The page of any audit; `strips` are those of every sheet, drawn, in their order."""
+    names = _Names()
+    drawn = iter(strips)
     parts = [_part(section, names, drawn) for section in audit.sections]
     clumps = list(_summary(audit, parts))
     return (
         environment()
-        .get_template("check.html.jinja")
+        .get_template("audit.html.jinja")
         .render(
-            title=f"Data audit of {audit.manifest.root.name or audit.manifest.root}",
-            headline=audit_words.headline(audit),
-            data=audit_words.data_words(audit.manifest),
+            cover=cover,
             failed=audit.failed,
             loud=[clump for clump in clumps if clump.level != "info"],
             notes=[row for clump in clumps if clump.level == "info" for row in clump.open],
             parts=parts,
             facts=list(_facts(audit.made)),
-            unseen=UNSEEN,
             level_words=LEVEL_WORDS,
             open_tiles=OPEN_TILES,
         )
@@ -111,11 +159,11 @@ class _Names:
 
 @dataclass(frozen=True)
 class _Figure:
-    """A chart, table or sheet with its anchor and what the template draws it from."""
+    """A chart, table, map or sheet with its anchor and what the template draws it from."""
 
     kind: str
     id: str
-    content: Dots | Shares | Table | Sheet
+    content: Dots | Shares | Table | Sheet | Maps | Curves
     layout: Any
     folded: bool = False
 
@@ -162,6 +210,11 @@ def _figures(
         yield _Figure("dots", names.new(section.name, dots.name), dots, charts.forest(dots))
     for shares in section.shares:
         yield _Figure("shares", names.new(section.name, shares.name), shares, charts.mix(shares))
+    for curves in section.curves:
+        plot = charts.plot(curves)
+        yield _Figure("curves", names.new(section.name, curves.name), curves, plot)
+    for maps in section.maps:
+        yield _Figure("maps", names.new(section.name, maps.name), maps, panels.draw(maps))
     for table in section.tables:
         own = names.new(section.name, table.name)
         folded = len(table.rows) > FOLD_ROWS
@@ -212,7 +265,7 @@ class _Clump:
     folded: tuple[_Row, ...]
 
 
-def _summary(audit: DataAudit, parts: Sequence[_Part]) -> Iterator[_Clump]:
+def _summary(audit: Audit, parts: Sequence[_Part]) -> Iterator[_Clump]:
     """All findings in the order of the audit: worst first, then by section."""
     rows = {id(row.finding): (part, row) for part in parts for row in part.rows}
     found = [rows[id(finding)] for finding in audit.findings]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clearhead.audits.section import Cell, Dots, Mark, Shares, Table
+from clearhead.audits.section import Cell, Curve, Curves, Dots, Mark, Shares, Table
 
 LEVEL_PX = 14
 """Height that each series takes in a row."""
@@ -309,3 +309,118 @@ def _words(cell: Cell, decimals: int) -> str:
     if cell is None or isinstance(cell, str):
         return cell or NOTHING
     return number_words(cell, decimals if isinstance(cell, float) else 0)
+
+
+# --- Curves ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A line of a plot; all places in per cent, from the left and from the top."""
+
+    name: str
+    look: str
+    """Style classes: colour and dash."""
+    shape: int
+    control: bool
+    path: str
+    band: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A `Curves` chart, laid out, and its numbers as a table."""
+
+    across: tuple[Tick, ...]
+    down: tuple[Tick, ...]
+    lines: tuple[Trace, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def plot(chart: Curves) -> Plot:
+    """Lay out a `Curves` chart; values that are no number leave a gap."""
+    wide = _span([x for line in chart.lines for x in line.x])
+    ends = [value for line in chart.lines for value in (*line.y, *line.low, *line.high)]
+    high = chart.span or _span(ends)
+    controls = [line for line in chart.lines if line.tone == "control"]
+    others = [line for line in chart.lines if line.tone != "control"]
+    styles = {id(line): _style(index, False) for index, line in enumerate(others)}
+    styles |= {id(line): _style(index, True) for index, line in enumerate(controls)}
+    return Plot(
+        tuple(Tick(place(value, wide), words) for value, words in ticks(wide)),
+        tuple(Tick(100 - place(value, high), words) for value, words in ticks(high)),
+        tuple(_trace(line, styles[id(line)], wide, high) for line in chart.lines),
+        (chart.x_axis, *(line.name for line in chart.lines)),
+        tuple(_curve_rows(chart, decimals_for(high[1] - high[0]))),
+    )
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of an axis that holds all values that are numbers; never empty."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _style(index: int, control: bool) -> tuple[str, int]:
+    """Classes and shape: sixteen pairs of colour and dash before one returns."""
+    if control:
+        return f"control d{index % 4}", 0
+    return f"l{index % 4} d{(index + index // 4) % 4}", index % 4
+
+
+def _trace(
+    line: Curve, style: tuple[str, int], wide: tuple[float, float], high: tuple[float, float]
+) -> Trace:
+    def spot(x: float, y: float) -> tuple[float, float]:
+        return place(x, wide), 100 - place(y, high)
+
+    points = [spot(x, y) if math.isfinite(y) else None for x, y in zip(line.x, line.y, strict=True)]
+    band = ""
+    if line.low and line.high:
+        edges = list(zip(line.x, line.low, line.high, strict=True))
+        known = [each for each in edges if math.isfinite(each[1]) and math.isfinite(each[2])]
+        upper = [spot(x, top) for x, _, top in known]
+        lower = [spot(x, bottom) for x, bottom, _ in reversed(known)]
+        band = f"{_path([*upper, *lower])}Z" if known else ""
+    return Trace(
+        line.name,
+        style[0],
+        style[1],
+        line.tone == "control",
+        _path(points),
+        band,
+        tuple(point for point in points if point is not None),
+    )
+
+
+def _path(points: Iterable[tuple[float, float] | None]) -> str:
+    """SVG path through the points; None lifts the pen."""
+    parts, down = [], False
+    for point in points:
+        if point is not None:
+            parts.append(f"{'L' if down else 'M'}{point[0]:.3f} {point[1]:.3f}")
+        down = point is not None
+    return "".join(parts)
+
+
+def _curve_rows(chart: Curves, decimals: int) -> Iterable[tuple[str, ...]]:
+    known = [dict(zip(line.x, range(len(line.x)), strict=True)) for line in chart.lines]
+    for x in sorted({x for line in chart.lines for x in line.x}):
+        cells = [
+            _curve_cell(line, at.get(x), decimals)
+            for line, at in zip(chart.lines, known, strict=True)
+        ]
+        yield (f"{x:g}", *cells)
+
+
+def _curve_cell(line: Curve, index: int | None, decimals: int) -> str:
+    if index is None:
+        return NOTHING
+    value = number_words(line.y[index], decimals)
+    if not (line.low and line.high and math.isfinite(line.low[index])):
+        return value
+    low, high = line.low[index], line.high[index]
+    return f"{value} ({number_words(low, decimals)}–{number_words(high, decimals)})"

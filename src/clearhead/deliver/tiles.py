@@ -48,6 +48,10 @@ class Picture:
     height: int = SIDE_PX
     trouble: str = ""
     """Why it can't be shown."""
+    alt: str = ""
+    """What a reader who can't see it should know; the source where empty."""
+    badge: str = ""
+    """A few words that are written on the picture."""
 
 
 @dataclass(frozen=True)

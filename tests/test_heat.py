@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clearhead.data.canvas import Grid
 from clearhead.errors import RecipeError
 from clearhead.heat.cams import grad_cam
 from clearhead.heat.evidence import evidence
@@ -172,6 +173,7 @@ class Bare(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(1, 4, 3, 4)
         self._head = head
+        self.grid = Grid(1.0, 4.0)
 
     def features(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.conv(x))

@@ -15,8 +15,7 @@ from clearhead.data.cache import pictures, scratch
 from clearhead.data.canvas import Grid, on_square
 from clearhead.data.drawn import Drawn, drawn
 from clearhead.errors import ManifestError
-from clearhead.heat.cams import UNITS
-from clearhead.heat.evidence import evidence
+from clearhead.heat.evidence import class_evidence
 from clearhead.measure.scores import positive_class
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
@@ -199,6 +198,8 @@ def subject_of(
     run: Run | None = None,
 ) -> Subject:
     """Any classifier with everything that an audit on `rows` needs; the net may be your own."""
+    if not len(rows):
+        raise ManifestError("there are no rows: nothing to audit the classifier on")
     keep_freed_memory()
     named = classes.index(positive_class(classes, positive))
     squares = pictures(rows, fit=fit, size_px=size_px, progress=progress)
@@ -212,10 +213,12 @@ def subject_of(
         part = slice(start, start + BATCH)
         regions[part], sure = region_maps(squares[part], maker=maker)
         told[part] = sure >= SURE
-        found, said[part] = _evidence(classifier, squares[part], len(classes), method, score)
+        there = torch.from_numpy(squares[part]).unsqueeze(1).to(classifier.mean.device)
+        found = class_evidence(classifier, there, method=method, score=score)
+        said[part] = found.logits.float().cpu().numpy()
         if not start:  # the first batch tells the shape of the maps
-            maps = scratch((len(rows), *found.shape[1:]), np.float32)
-        maps[part] = found
+            maps = scratch((len(rows), *found.maps.shape[1:]), np.float32)
+        maps[part] = found.maps.cpu().numpy()
     return Subject(
         classifier,
         classes,
@@ -226,11 +229,11 @@ def subject_of(
         regions,
         told,
         maps,
-        classifier.net.grid,
+        found.grid,
         said,
         classifier.probabilities(torch.from_numpy(said)).numpy(),
         method,
-        UNITS.get(method, score),
+        found.unit,
         split,
         resamples,
         seed,
@@ -238,16 +241,3 @@ def subject_of(
         known,
         run,
     )
-
-
-def _evidence(
-    classifier: Classifier, squares: NDArray[np.uint8], classes: int, method: str, score: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Evidence (B, K, h, w) for every class, and logits (B, K)."""
-    there = torch.from_numpy(squares).unsqueeze(1).to(classifier.mean.device)
-    found = [
-        evidence(classifier, there, target=target, score=score, method=method)
-        for target in range(classes)
-    ]
-    maps = torch.stack([each.maps for each in found], 1).cpu().numpy()
-    return maps, found[0].logits.float().cpu().numpy()

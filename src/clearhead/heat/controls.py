@@ -62,7 +62,8 @@ def edges(ground: Ground) -> NDArray[np.float32]:
     # One 3-D Sobel would smooth from picture to picture: each axis gets its two passes by hand.
     down = _along(_along(grey, _SLOPE, 1), _SMOOTH, 2)
     across = _along(_along(grey, _SLOPE, 2), _SMOOTH, 1)
-    return np.hypot(down, across)
+    length: NDArray[np.float32] = np.hypot(down, across)
+    return length
 
 
 def _along(grey: NDArray[np.float32], kernel: tuple[float, ...], axis: int) -> NDArray[np.float32]:
@@ -80,12 +81,14 @@ def blobs(ground: Ground) -> NDArray[np.float32]:
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(
         np.array(noise, np.float32).reshape(shape), sigma, mode="wrap"
     )
-    return np.maximum(smooth, 0)
+    above: NDArray[np.float32] = np.maximum(smooth, 0)
+    return above
 
 
 def head(ground: Ground) -> NDArray[np.float32]:
     """1 on rim and brain, 0 on background: knows where the head is and nothing more."""
-    return (ground.regions != BACKGROUND).astype(np.float32)
+    inside: NDArray[np.float32] = np.not_equal(ground.regions, BACKGROUND).astype(np.float32)
+    return inside
 
 
 def other(ground: Ground) -> NDArray[np.float32]:

@@ -2,80 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from clearhead.data.canvas import Grid
 from clearhead.errors import RecipeError
-from clearhead.heat.cams import CAMS, UNITS
+from clearhead.heat.cams import CAMS
+from clearhead.heat.methods import METHODS
+from clearhead.heat.seen import SCORES, evaluating, look, stage_called
 from clearhead.model.classifier import Classifier
 
-SCORES = ("logit", "probability")
-"""What a map explains: the class's logit, or (the report's variant) its softmax probability."""
+SAME = 1e-4
+"""Maps that differ by no more than this share of their largest value are one map."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Evidence for one class in each picture of a batch.
 
-    Shapes: `maps` (B, h, w), unrectified, in units of the score (or those that `cams.UNITS` names):
-    with `grad_cam`, the mean over the plane is what the maps add to the score of a pooled linear
-    head. `logits` (B, K), `targets` (B,).
+    Shapes: `maps` (B, h, w), unrectified, in `unit`: with `grad_cam`, the mean over the plane is
+    what the maps add to the score of a pooled linear head. `logits` (B, K), `targets` (B,).
     """
 
     maps: Tensor
     logits: Tensor
     targets: Tensor
+    grid: Grid
+    """Where the cells of the maps lie on the square."""
+    unit: str
+
+
+class ClassEvidence(NamedTuple):
+    """Evidence for every class. Shapes: `maps` (B, K, h, w), unrectified; `logits` (B, K)."""
+
+    maps: Tensor
+    logits: Tensor
+    grid: Grid
+    unit: str
 
 
 def evidence(
     classifier: Classifier,
     squares: Tensor,
     *,
-    target: int | None = None,
+    target: int | Tensor | None = None,
     score: str = "logit",
     method: str = "grad_cam",
+    stage: str | None = None,
 ) -> Evidence:
-    """Evidence for `target` (default: each picture's called class) in squares (B, 1, S, S).
+    """Evidence for a class of each picture in squares (B, 1, S, S).
 
-    The backbone runs without autograd and only the head's gradient is taken, so this costs little
-    more than a forward pass; no parameter's `.grad`, no mode and no hook of the classifier is
-    touched, whatever happens. Each picture's map depends on that picture alone.
+    `target` is one class index for all, or (B,) of them; default is the class called. `stage` is
+    the place in the net whose maps are looked at (default: the last). No parameter's `.grad`, no
+    mode and no hook of the classifier is touched, whatever happens, and each picture's map depends
+    on that picture alone. With class activation maps the backbone runs without autograd and only
+    the head's gradient is taken: they cost little more than a forward pass.
+
+    Errors: `RecipeError` for an unknown score, method, stage or class and for a net without a seam,
+    `MissingExtra`.
     """
+
+    def asked(logits: Tensor) -> Tensor:
+        return _targets(target, logits)
+
+    found, targets = _evidence(classifier, squares, asked, score, method, stage)
+    return Evidence(found.maps[:, 0], found.logits, targets[:, 0], found.grid, found.unit)
+
+
+def _targets(target: int | Tensor | None, logits: Tensor) -> Tensor:
+    """Class indices (B, 1)."""
+    batch, classes = logits.shape
+    if target is None:
+        return logits.argmax(1, keepdim=True)
+    wanted = torch.as_tensor(target, dtype=torch.long, device=logits.device)
+    if wanted.numel() and not 0 <= int(wanted.min()) <= int(wanted.max()) < classes:
+        raise RecipeError(f"target is {target}: expected classes from 0 to {classes - 1}")
+    return wanted.expand(batch)[:, None]
+
+
+def class_evidence(
+    classifier: Classifier,
+    squares: Tensor,
+    *,
+    score: str = "logit",
+    method: str = "grad_cam",
+    stage: str | None = None,
+) -> ClassEvidence:
+    """Evidence for every class in squares (B, 1, S, S); the backbone runs once. See `evidence`."""
+
+    def every(logits: Tensor) -> Tensor:
+        classes = torch.arange(logits.shape[1], device=logits.device)
+        return classes.expand(len(logits), -1)
+
+    return _evidence(classifier, squares, every, score, method, stage)[0]
+
+
+def _evidence(
+    classifier: Classifier,
+    squares: Tensor,
+    asked: Callable[[Tensor], Tensor],
+    score: str,
+    name: str,
+    stage: str | None,
+) -> tuple[ClassEvidence, Tensor]:
+    """Evidence (B, T, h, w) for the targets that are asked for, and these, (B, T)."""
     if score not in SCORES:
-        raise RecipeError(f"score is {score!r}: expected {' or '.join(SCORES)}")
-    if method not in CAMS:
-        raise RecipeError(f"method is {method!r}: expected {', '.join(CAMS)}")
-    with _evaluating(classifier):
-        with torch.no_grad():
-            maps = classifier.net.features(classifier.normalise(squares))
-        leaf = maps.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = classifier.net.head(leaf.clone())  # a head may rectify in place
-            values = logits if score == "logit" else classifier.probabilities(logits)
-            targets = logits.detach().argmax(1) if target is None else _constant(target, logits)
-            (gradients,) = torch.autograd.grad(values.gather(1, targets[:, None]).sum(), leaf)
-        with torch.no_grad():
-            heat = CAMS[method](maps.float(), gradients.float())
-            if method not in UNITS:
-                heat = heat * (maps.shape[2] * maps.shape[3])
-    return Evidence(heat, logits.detach(), targets)
+        raise RecipeError(f"score is {score!r}: expected {', '.join(SCORES)}")
+    if name not in METHODS:
+        raise RecipeError(f"method is {name!r}: expected {', '.join(METHODS)}")
+    method = METHODS[name]
+    if stage is not None and not method.staged:
+        raise RecipeError(f"{name} looks at the picture and at no stage: leave stage {stage!r} out")
+    place = stage_called(classifier.net, stage)
+    with evaluating(classifier), torch.set_grad_enabled(method.graph):
+        seen = look(classifier, squares, place, score, asked, graph=method.graph)
+        maps, grid = method.maps(seen)
+    found = ClassEvidence(maps.detach(), seen.logits.detach(), grid, method.unit(score))
+    return found, seen.targets
 
 
-def _constant(target: int, logits: Tensor) -> Tensor:
-    return torch.full((len(logits),), target, dtype=torch.long, device=logits.device)
+def coincide(
+    classifier: Classifier,
+    squares: Tensor,
+    methods: Iterable[str] = tuple(CAMS),
+    *,
+    score: str = "logit",
+    stage: str | None = None,
+) -> tuple[tuple[str, ...], ...]:
+    """The methods in groups whose maps are the same, for every class of every one of `squares`.
+
+    The same is: up to `SAME` of the largest value. Methods of one group are one witness: that they
+    agree says something of the net's head and nothing of where the evidence lies. Groups and their
+    members stand in the order given.
+    """
+    groups: list[tuple[Tensor, list[str]]] = []
+    for name in methods:
+        maps = class_evidence(classifier, squares, score=score, method=name, stage=stage).maps
+        for known, members in groups:
+            if _same(known, maps):
+                members.append(name)
+                break
+        else:
+            groups.append((maps, [name]))
+    return tuple(tuple(members) for _, members in groups)
 
 
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every part's own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    largest = torch.maximum(one.abs(), other.abs()).amax((2, 3), keepdim=True)
+    return bool(((one - other).abs() <= SAME * largest).all())

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from clearhead.data.cache import colour_of
 from clearhead.data.canvas import draw, lift, place
 from clearhead.data.read import read_scans
 from clearhead.errors import ReadError, RecipeError
 from clearhead.files import walk
-from clearhead.heat.cams import UNITS
-from clearhead.heat.evidence import evidence
+from clearhead.heat.evidence import Evidence, evidence
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import Run
@@ -32,7 +33,8 @@ def explain(
     target: str | None = None,
     score: str = "logit",
     method: str = "grad_cam",
-    colour: str = "agree",
+    stage: str | None = None,
+    colour: str | None = None,
     batch: int = BATCH,
     device: str = "cpu",
     on_error: Callable[[Path, ReadError], None] | None = None,
@@ -40,16 +42,28 @@ def explain(
 ) -> Iterator[tuple[Scan, Explanation]]:
     """Scan and explanation of every picture in `images` (files or folders), as they get ready.
 
-    `target` is the class whose evidence is sought (default: the class called), `score` is `logit`
-    or the report's `probability`. Errors: `RecipeError` for an unknown class, score or method;
-    `ReadError` for a file that can't be read, unless `on_error` takes it.
+    `target` is the class whose evidence is sought (default: the class called), `score` one of
+    `seen.SCORES`, `method` of `methods.METHODS`, `stage` a place in the net (default: its last
+    maps), `colour` what to do with coloured pictures: `agree` or `mean` (default: as the run's own
+    pictures were read).
+
+    Errors: `RecipeError` for an unknown class, score, method or stage; `ReadError` for a file that
+    can't be read, unless `on_error` takes it.
     """
     if target is not None and target not in run.classes:
         raise RecipeError(f"no class is called {target!r}: expected {', '.join(run.classes)}")
+    colour = colour or colour_of(run.manifest())
     files = list(_files(images))
     scans = _scans(progress(files, total=len(files), label="explain"), colour, on_error)
     yield from explain_scans(
-        run, scans, target=target, score=score, method=method, batch=batch, device=device
+        run,
+        scans,
+        target=target,
+        score=score,
+        method=method,
+        stage=stage,
+        batch=batch,
+        device=device,
     )
 
 
@@ -60,6 +74,7 @@ def explain_scans(
     target: str | None = None,
     score: str = "logit",
     method: str = "grad_cam",
+    stage: str | None = None,
     batch: int = BATCH,
     device: str = "cpu",
 ) -> Iterator[tuple[Scan, Explanation]]:
@@ -67,31 +82,25 @@ def explain_scans(
     keep_freed_memory()
     classifier = run.classifier(device)
     index = None if target is None else run.classes.index(target)
+    ask = partial(evidence, classifier, target=index, score=score, method=method, stage=stage)
     scans = iter(scans)
     with ThreadPoolExecutor() as pool:
         while some := list(islice(scans, batch)):
-            yield from _explain_batch(classifier, run, some, index, score, method, pool)
+            yield from _explain_batch(classifier, run, some, ask, method, pool)
 
 
 def _explain_batch(
     classifier: Classifier,
     run: Run,
     scans: list[Scan],
-    target: int | None,
-    score: str,
+    ask: Callable[[torch.Tensor], Evidence],
     method: str,
     pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[Scan, Explanation]]:
     recipe = run.recipe
     placements = [place(scan, fit=recipe.fit, size_px=recipe.size_px) for scan in scans]
     squares = torch.from_numpy(np.stack(list(pool.map(draw, scans, placements))))
-    found = evidence(
-        classifier,
-        squares.unsqueeze(1).to(classifier.mean.device),
-        target=target,
-        score=score,
-        method=method,
-    )
+    found = ask(squares.unsqueeze(1).to(classifier.mean.device))
     heats = found.maps.clamp(min=0).cpu().numpy()
     logits = found.logits.float().cpu().numpy()
     probabilities = classifier.probabilities(found.logits.float()).cpu().numpy()
@@ -109,10 +118,10 @@ def _explain_batch(
                 prediction,
                 method,
                 run.classes[int(found.targets[row])],
-                lift(heats[row], classifier.net.grid, placement),
+                lift(heats[row], found.grid, placement),
                 peak=float(heats[row].max()),
                 grid=(heats.shape[1], heats.shape[2]),
-                unit=UNITS.get(method, score),
+                unit=found.unit,
             ),
         )
 

@@ -7,6 +7,7 @@ here has hooks or layer names. A net of your own needs the two methods and a `gr
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from torch import Tensor, nn
@@ -29,6 +30,34 @@ class Net(Protocol):
     def head(self, maps: Tensor) -> Tensor: ...
 
     def __call__(self, x: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A place in a net where maps can be looked at: what comes before it and what after.
+
+    `head(features(x))` are the net's logits, whichever stage; `grid` is where the maps' cells lie.
+    """
+
+    name: str
+    features: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+    grid: Grid
+
+
+SEAM = "seam"
+"""The only stage of a net that tells of no others."""
+
+
+def stages_of(net: Net) -> tuple[Stage, ...]:
+    """The stages of a net, first to last; the last is its own `features` and `head`.
+
+    A net with more than one tells them by a method `stages() -> tuple[Stage, ...]`.
+    """
+    told = getattr(net, "stages", None)
+    if told is None:
+        return (Stage(SEAM, net.features, net.head, net.grid),)
+    return cast(tuple[Stage, ...], told())
 
 
 class GreyConv2d(nn.Conv2d):
@@ -91,6 +120,33 @@ class ReportNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self._dense(self.relu(self.pool(self._before_last(x))))
 
+    def stages(self) -> tuple[Stage, ...]:
+        """The rectified maps of each convolution, before they are pooled."""
+        return (
+            Stage(
+                "conv1",
+                self._conv1,
+                lambda maps: self.head(self._conv3(self._conv2(maps))),
+                Grid(offset_px=1.0, stride_px=1.0),
+            ),
+            Stage(
+                "conv2",
+                lambda x: self._conv2(self._conv1(x)),
+                lambda maps: self.head(self._conv3(maps)),
+                Grid(offset_px=3.5, stride_px=2.0),
+            ),
+            Stage("conv3", self.features, self.head, self.grid),
+        )
+
+    def _conv1(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.relu(self.conv1(x)))
+
+    def _conv2(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.relu(self.conv2(self.pool(maps))))
+
+    def _conv3(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.relu(self.conv3(self.pool(maps))))
+
 
 def _report_side(size_px: int) -> int:
     for _ in range(3):
@@ -147,6 +203,26 @@ class CompactNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stem at a quarter of the size, then at an eighth the body's first maps and blocks."""
+        return (
+            Stage("stem", self.stem, lambda maps: self.head(self.body(maps)), Grid(0.0, 4.0)),
+            self._within("body", 2),
+            self._within("block1", 3),
+            self._within("block2", 4),
+            Stage("block3", self.features, self.head, self.grid),
+        )
+
+    def _within(self, name: str, place: int) -> Stage:
+        """The stage after the first `place` parts of the body."""
+        before, after = self.body[:place], self.body[place:]
+        return Stage(
+            name,
+            lambda x: cast(Tensor, before(self.stem(x))),
+            lambda maps: self.head(after(maps)),
+            self.grid,
+        )
 
 
 NETS: dict[str, Callable[..., nn.Module]] = {"report": ReportNet, "compact": CompactNet}

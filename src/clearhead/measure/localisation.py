@@ -123,7 +123,8 @@ def pointing(
 
     `far` are the `distances` to the mask and `tolerances` (B, T) in their unit; without any T = 1
     and the pixel must lie inside. Of several pixels tied for the maximum one is drawn at random,
-    and the value is the chance that it hits. A blank heat misses; NaN where the mask is empty.
+    and the value is the chance that it hits. A blank heat misses; NaN where the mask is empty or
+    the tolerance is NaN.
     Source: Zhang et al., "Top-down neural attention by excitation backprop", IJCV 2018.
     """
     allowed = np.zeros((len(heats), 1)) if tolerances is None else tolerances
@@ -136,6 +137,7 @@ def pointing(
             near = np.searchsorted(tied, allowed[row] * (1 + TIE), side="right")
             found[row] = near / len(tied)
     found[~np.isfinite(far).any((1, 2))] = np.nan
+    found[np.isnan(allowed)] = np.nan
     return found
 
 

@@ -1,0 +1,413 @@
+"""Where the heat lies: shares in brain, rim and background, beside chance and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clearhead.audits.beside import CONTROL_WORDS, HEAT, heats_beside
+from clearhead.audits.phrases import counted, interval, percent_of
+from clearhead.audits.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
+from clearhead.audits.subject import Subject
+from clearhead.measure.groupwise import mean
+from clearhead.measure.localisation import area_shares, density, distances, heat_shares
+from clearhead.measure.scores import Score
+from clearhead.types import BACKGROUND, BRAIN, REGIONS, RIM, Finding
+
+MOST = 0.5
+"""Share of the heat from which it is said that most of it lies somewhere."""
+UNTOLD = 0.2
+"""Share of pictures without regions from which it is warned."""
+TOUCHES_PX = 0.02
+"""A tumour this near to the rim touches it, as a share of the square's side."""
+SHOWN = 8
+"""Pictures in each strip of the sheet."""
+
+FIGURE, TABLE, SHEET = "where-density", "where-shares", "where-most"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of heat for the called class and of area in each region, of n told pictures.
+
+    Shapes: `rows` (n,); each of `heat` (n, 3), by the name of its maker (`HEAT` or a control), NaN
+    where blank; `areas` (n, 3); `touching` (n,), whether a tumour mask touches the rim.
+    """
+
+    subject: Subject
+    rows: NDArray[np.int64]
+    heat: dict[str, NDArray[np.float64]]
+    areas: NDArray[np.float64]
+    touching: NDArray[np.bool_]
+
+    def share(self, region: int, keep: NDArray[np.bool_], maker: str = HEAT) -> Score:
+        """Mean share of heat in the region over the pictures to keep (n,), by group."""
+        return mean(self.heat[maker][keep, region], self._groups(keep), **self._draws)
+
+    def density(self, region: int, keep: NDArray[np.bool_], maker: str = HEAT) -> Score:
+        """Mean share of heat ÷ mean share of area over the pictures to keep (n,), by group."""
+        heat, area = self.heat[maker][keep, region], self.areas[keep, region]
+        return density(heat, area, self._groups(keep), **self._draws)
+
+    def called(self, target: int) -> NDArray[np.bool_]:
+        """Which of the pictures are called that class, (n,)."""
+        called: NDArray[np.bool_] = self.subject.calls[self.rows] == target
+        return called
+
+    def _groups(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return self.subject.groups[self.rows[keep]]
+
+    @property
+    def _draws(self) -> dict[str, int]:
+        return {"resamples": self.subject.resamples, "seed": self.subject.seed}
+
+
+def where(subject: Subject) -> Section:
+    """Share of heat for the called class in each region, and density against chance.
+
+    Pictures whose regions can't be told take no part; blank maps take none in the averages.
+    """
+    rows = np.flatnonzero(subject.told)
+    if not len(rows):
+        return Section("where", "Where the evidence lies", (_untold(subject),))
+    shares = _measure(subject, rows)
+    return Section(
+        "where",
+        "Where the evidence lies",
+        (_background(shares), _rim(shares), _brain(shares), _untold(subject)),
+        tables=(_table(shares),),
+        dots=(_dots(shares),),
+        sheets=(_sheet(shares),),
+    )
+
+
+def _measure(subject: Subject, rows: NDArray[np.int64]) -> Shares:
+    heat: dict[str, list[NDArray[np.float64]]] = {}
+    areas, touching = [], []
+    for batch in subject.batches(rows, "where the heat lies"):
+        regions = subject.regions[batch]
+        areas.append(area_shares(regions, len(REGIONS)))
+        touching.append(_touching(subject.drawn.masks[batch], regions))
+        for maker, heats in heats_beside(subject, batch, subject.calls[batch]):
+            heat.setdefault(maker, []).append(heat_shares(heats, regions, len(REGIONS)))
+    found = {maker: np.concatenate(parts) for maker, parts in heat.items()}
+    return Shares(subject, rows, found, np.concatenate(areas), np.concatenate(touching))
+
+
+def _touching(masks: NDArray[np.bool_], regions: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether the mask comes within `TOUCHES_PX` of the rim, (B,); False without a mask."""
+    touching = np.zeros(len(masks), bool)
+    for row in np.flatnonzero(masks.any((1, 2))):
+        near = distances(masks[row : row + 1])[0] <= TOUCHES_PX * masks.shape[1]
+        touching[row] = (near & (regions[row] == RIM)).any()
+    return touching
+
+
+# --- Findings -------------------------------------------------------------------------------
+
+
+def _background(shares: Shares) -> Finding:
+    """Fails where most heat of tumour calls lies where there is no head, beyond doubt."""
+    target, found, crowd = _judged(shares, BACKGROUND)
+    most = _surely_above(found, MOST) and _surely_above(crowd, 1.0)
+    positive = target == shares.subject.positive
+    level = _level(most and positive, most or (positive and _surely_above(crowd, 1.0)))
+    advice = {
+        "fail": " Most of the evidence is where nothing medical is: look for marks, letters and "
+        "borders that go with the class, and read what happens when the background is erased.",
+        "warn": " That is more than chance: look at the pictures below.",
+        "info": "",
+    }
+    if level != "info" and not positive:
+        advice["warn"] += _absence(shares, target)
+    return Finding(
+        "where.background",
+        level,
+        _sentence(shares, BACKGROUND, target) + advice[level],
+        found.value,
+        interval(found),
+        MOST,
+        figure=FIGURE,
+    )
+
+
+def _rim(shares: Shares) -> Finding:
+    """Warns where scalp and skull draw more heat than their area, in tumours away from them."""
+    target, found, crowd = _judged(shares, RIM, but=shares.touching)
+    positive = target == shares.subject.positive
+    most = _surely_above(found, MOST) and _surely_above(crowd, 1.0)
+    level = _level(False, most or (positive and _surely_above(crowd, 1.0)))
+    touching = int((shares.touching & shares.called(target)).sum())
+    said = (
+        f" {counted(touching, 'picture')} whose tumour touches the rim "
+        f"{'is' if touching == 1 else 'are'} left out: there, heat at the rim is plausible."
+        if touching
+        else ""
+    )
+    advice = (
+        " Heat at scalp and skull is implausible for a deep lesion: look at the pictures below."
+    )
+    return Finding(
+        "where.rim",
+        level,
+        _sentence(shares, RIM, target, but=shares.touching)
+        + said
+        + advice * (level == "warn")
+        + _absence(shares, target) * (level == "warn" and not positive),
+        crowd.value,
+        interval(crowd),
+        1.0,
+        figure=FIGURE,
+    )
+
+
+def _brain(shares: Shares) -> Finding:
+    """Warns where the heat of tumour calls isn't denser in the brain than chance."""
+    target = _target(shares)
+    keep = shares.called(target)
+    crowd = shares.density(BRAIN, keep)
+    level = "info" if _surely_above(crowd, 1.0) else "warn"
+    advice = " The brain draws no more heat than its area would by chance." * (level == "warn")
+    if crowd.value is None:
+        level, advice = "warn", ""
+    return Finding(
+        "where.brain",
+        level,
+        _sentence(shares, BRAIN, target) + advice + _best_control(shares, keep),
+        crowd.value,
+        interval(crowd),
+        1.0,
+        figure=FIGURE,
+    )
+
+
+def _untold(subject: Subject) -> Finding:
+    untold = int((~subject.told).sum())
+    share = untold / len(subject)
+    message = (
+        f"The regions of {untold:,} of {counted(len(subject), 'picture')} can't be told: they take "
+        "no part in what is said of regions."
+        if untold
+        else f"Background, rim and brain are told in all of {counted(len(subject), 'picture')}."
+    )
+    return Finding(
+        "where.untold", "warn" if share > UNTOLD else "info", message, share, limit=UNTOLD
+    )
+
+
+def _target(shares: Shares) -> int:
+    """The class whose calls are judged: the positive one, or the commonest where none is called.
+
+    The absence of a tumour has no place of its own, so the others are told and not judged alike.
+    """
+    calls = shares.subject.calls[shares.rows]
+    positive = shares.subject.positive
+    return positive if (calls == positive).any() else int(np.bincount(calls).argmax())
+
+
+def _judged(
+    shares: Shares, region: int, but: NDArray[np.bool_] | None = None
+) -> tuple[int, Score, Score]:
+    """The class to speak of, its share of heat in the region, and its density there.
+
+    The positive class; another one only where most of its heat surely lies in the region while
+    that of the positive class isn't surely denser than chance.
+    """
+    others = np.zeros(len(shares.rows), bool) if but is None else but
+    first = _target(shares)
+    order = [first, *(k for k in range(len(shares.subject.classes)) if k != first)]
+    told = [
+        (k, shares.share(region, keep), shares.density(region, keep))
+        for k in order
+        for keep in [shares.called(k) & ~others]
+    ]
+    if _surely_above(told[0][2], 1.0):
+        return told[0]
+    striking = (
+        each for each in told if _surely_above(each[1], MOST) and _surely_above(each[2], 1.0)
+    )
+    return next(striking, told[0])
+
+
+def _surely_above(score: Score, limit: float) -> bool:
+    return score.low is not None and score.low > limit
+
+
+def _level(fails: bool, warns: bool) -> str:
+    return "fail" if fails else "warn" if warns else "info"
+
+
+# --- Words ----------------------------------------------------------------------------------
+
+PLACES = ("in the background", "in the rim (scalp and skull)", "in the brain")
+"""Each region in a sentence, in the order of `REGIONS`."""
+
+
+def _sentence(
+    shares: Shares, region: int, target: int, but: NDArray[np.bool_] | None = None
+) -> str:
+    """Share of heat in a region, its share of area, and how many times chance that is."""
+    keep = shares.called(target) & ~(np.zeros(len(shares.rows), bool) if but is None else but)
+    found, crowd = shares.share(region, keep), shares.density(region, keep)
+    name = shares.subject.classes[target]
+    if found.value is None or crowd.value is None:
+        return f"No picture called {name} has heat {PLACES[region]} that could be compared."
+    area = mean(shares.areas[keep, region], shares.subject.groups[shares.rows[keep]], resamples=0)
+    return (
+        f"Where {name} is called, {_ranged(found)} of the heat lies {PLACES[region]}, which fills "
+        f"{percent_of(area)} of the square: {_times(crowd)} times what heat spread evenly "
+        "would put there."
+    )
+
+
+def _ranged(share: Score) -> str:
+    """A share with its interval: `51.1 % (50.2–52.0)`; `–` where it is undefined."""
+    if share.value is None:
+        return "–"
+    ends = interval(share)
+    return percent_of(share) + (f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else "")
+
+
+def _times(score: Score) -> str:
+    """A density with its interval: `1.35 (1.32–1.37)`; `–` where it is undefined."""
+    if score.value is None:
+        return "–"
+    ends = interval(score)
+    return f"{score.value:.2f}" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends else "")
+
+
+def _best_control(shares: Shares, keep: NDArray[np.bool_]) -> str:
+    """What the best of the controls reaches in the brain."""
+    each = {name: shares.density(BRAIN, keep, name).value or 0.0 for name in CONTROL_WORDS}
+    best = max(each, key=lambda name: each[name])
+    return (
+        f" Of the controls, which know nothing of the classifier, {CONTROL_WORDS[best]} gets the "
+        f"most: {each[best]:.2f} times."
+    )
+
+
+def _absence(shares: Shares, target: int) -> str:
+    return (
+        f" The call {shares.subject.classes[target]} may rest on the absence of something, which "
+        "has no place of its own: the causal tests say more."
+    )
+
+
+# --- Figures --------------------------------------------------------------------------------
+
+
+def _kinds(shares: Shares) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """True class by right or wrong call, then every picture; those that occur."""
+    subject = shares.subject
+    labels, right = subject.labels[shares.rows], subject.right[shares.rows]
+    for k, name in enumerate(subject.classes):
+        for word, chosen in (("right", right), ("wrong", ~right)):
+            if (keep := chosen & (labels == k)).any():
+                yield f"{name}, called {word}", keep
+    yield "every picture", np.ones(len(shares.rows), bool)
+
+
+def _table(shares: Shares) -> Table:
+    everything = np.ones(len(shares.rows), bool)
+    rows = [_row(shares, name, keep, HEAT) for name, keep in _kinds(shares)]
+    rows += [
+        _row(shares, f"control: {words}", everything, name) for name, words in CONTROL_WORDS.items()
+    ]
+    order = [REGIONS[region] for region in ORDER]
+    return Table(
+        TABLE,
+        "Heat for the called class, by region",
+        (
+            "Pictures",
+            "Files",
+            *(f"Heat in {name}" for name in order),
+            *(f"Density in {name}" for name in order),
+        ),
+        tuple(rows),
+        note="Shares of heat with 95 % intervals, every distinct picture counting once; blank maps "
+        "take no part. Density is the share of heat divided by the share of area: 1 is chance. "
+        "A net that pads with zeros makes some heat of its own along the border of the square, "
+        "where the background lies. The controls know nothing of the classifier.",
+    )
+
+
+ORDER = (BRAIN, RIM, BACKGROUND)
+"""The regions as tables and charts have them."""
+
+
+def _row(shares: Shares, name: str, keep: NDArray[np.bool_], maker: str) -> tuple[Cell, ...]:
+    found = [shares.share(region, keep, maker) for region in ORDER]
+    crowds = [shares.density(region, keep, maker) for region in ORDER]
+    return (
+        name,
+        int(keep.sum()),
+        *map(_ranged, found),
+        *map(_times, crowds),
+    )
+
+
+def _dots(shares: Shares) -> Dots:
+    lines = [_line(shares, name, keep, HEAT) for name, keep in _kinds(shares)]
+    everything = np.ones(len(shares.rows), bool)
+    lines += [
+        _line(shares, f"control: {words}", everything, name)
+        for name, words in CONTROL_WORDS.items()
+        if name != "uniform"  # 1 everywhere: it is the upright line
+    ]
+    most = max((mark.high or mark.value for line in lines for mark in line.marks), default=1.0)
+    return Dots(
+        FIGURE,
+        "Density of the heat: how many times what chance would put there",
+        "share of heat ÷ share of area",
+        (0.0, float(np.ceil(2 * max(most, 1.5)) / 2)),
+        tuple(lines),
+        (("chance", 1.0),),
+        note="Heat for the called class. Heat spread evenly has density 1 in every region.",
+        series=tuple(REGIONS[region] for region in ORDER),
+    )
+
+
+def _line(shares: Shares, name: str, keep: NDArray[np.bool_], maker: str) -> Line:
+    marks = [
+        Mark(REGIONS[region], score.value, score.low, score.high)
+        for region in ORDER
+        for score in [shares.density(region, keep, maker)]
+        if score.value is not None
+    ]
+    return Line(name, tuple(marks), counted(int(keep.sum()), "file") if maker == HEAT else "")
+
+
+def _sheet(shares: Shares) -> Sheet:
+    return Sheet(
+        SHEET,
+        "Pictures with most heat outside the brain",
+        tuple(_strip(shares, region) for region in (BACKGROUND, RIM)),
+        note="One of each group. Heat at the rim is plausible where the tumour touches it.",
+    )
+
+
+def _strip(shares: Shares, region: int) -> Strip:
+    share = np.nan_to_num(shares.heat[HEAT][:, region], nan=-1.0)
+    subject, seen = shares.subject, set[int]()
+    tiles: list[Tile] = []
+    for place in np.argsort(-share, kind="stable"):
+        row = int(shares.rows[place])
+        if len(tiles) == SHOWN or share[place] <= 0:
+            break
+        if subject.groups[row] not in seen:
+            seen.add(int(subject.groups[row]))
+            tiles.append(Tile(row, _caption(shares, place, share[place])))
+    return Strip(f"Most heat {PLACES[region]}", tuple(tiles))
+
+
+def _caption(shares: Shares, place: int, share: float) -> str:
+    subject, row = shares.subject, shares.rows[place]
+    words: Sequence[str] = [
+        percent_of(float(share)),
+        f"{subject.classes[subject.labels[row]]}, called {subject.classes[subject.calls[row]]}",
+        *(["tumour touches the rim"] if shares.touching[place] else []),
+    ]
+    return " · ".join(words)

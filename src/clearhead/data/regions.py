@@ -1,7 +1,7 @@
 """Background, rim and brain of a drawn square, by thresholds and shape: no weights needed.
 
-The head is the silhouette; the brain is what a closed line around the middle of the head encloses,
-laid where the picture darkens outwards (or, in CT, brightens), about a skull's width below the skin.
+The head is the silhouette; the brain is what a closed line around the head's middle encloses, laid
+where the picture darkens outwards (or, in CT, brightens), about a skull's width below the skin.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from clearhead.data.canvas import Placement
 from clearhead.data.silhouette import head_mask, reduced
 from clearhead.types import BACKGROUND, BRAIN, RIM
 
@@ -29,9 +30,9 @@ SKULL = 0.21
 """Usual width of scalp and skull, as a share of that circle's radius."""
 LOOSE = 0.08
 """How far the line may stray from the usual width, as a share of that circle's radius."""
-STRANGE = 1.5
+STRANGE = 2.5
 """Farther off than the root of this many times `LOOSE` the usual width says nothing any more."""
-PULL = 8.0
+PULL = 11.0
 """What a step of grey by the head's whole range is worth against straying."""
 THINNEST = 0.1
 """Scalp and skull are no thinner than this: the line does not run along the skin."""
@@ -44,6 +45,26 @@ def classical(squares: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np
     found = [_one(square) for square in squares]
     labels = np.stack([labels for labels, _ in found])
     return labels, np.array([sure for _, sure in found], np.float32)
+
+
+def on_picture(labels: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
+    """Labels of a square (S, S) on the picture's own grid (H, W), by nearest neighbour.
+
+    Each pixel of the box that was drawn takes the label at its centre; outside lies background.
+    """
+    top, left, bottom, right = placement.box
+    rows, columns = _nearest(placement, 0), _nearest(placement, 1)
+    whole = np.full(placement.shape, BACKGROUND, np.uint8)
+    whole[top:bottom, left:right] = labels[rows[:, None], columns[None]]
+    return whole
+
+
+def _nearest(placement: Placement, axis: int) -> NDArray[np.int64]:
+    """The square's row (or column) in which the centre of each row of the box lies."""
+    first, last = placement.box[axis], placement.box[axis + 2]
+    low, high = placement.target[axis], placement.target[axis + 2]
+    places = (np.arange(last - first) + 0.5) * placement.scale[axis]
+    return np.clip(low + np.floor(places).astype(np.int64), low, high - 1)
 
 
 def _one(square: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

@@ -26,6 +26,23 @@ def interval(score: Score) -> tuple[float, float] | None:
     return None if score.low is None or score.high is None else (score.low, score.high)
 
 
+def ranged(share: Score) -> str:
+    """A share with its interval: `51.1 % (50.2–52.0)`; `–` where it is undefined."""
+    if share.value is None:
+        return "–"
+    ends = interval(share)
+    return percent_of(share) + (f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else "")
+
+
+def points(gain: Score) -> str:
+    """A difference of two shares with its interval: `+4.4 points (-1.6 to +10.2)`."""
+    if gain.value is None:
+        return "–"
+    ends = interval(gain)
+    between = f" ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})" if ends else ""
+    return f"{100 * gain.value:+.1f} points{between}"
+
+
 def counted(number: int, noun: str) -> str:
     """`1 file`, `2,087 files`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

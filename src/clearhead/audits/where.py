@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.audits.beside import CONTROL_WORDS, HEAT, heats_beside
-from clearhead.audits.phrases import counted, interval, percent_of
+from clearhead.audits.maps import add_up
+from clearhead.audits.phrases import counted, interval, percent_of, ranged
 from clearhead.audits.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
 from clearhead.audits.subject import Subject
 from clearhead.measure.groupwise import mean
@@ -110,75 +111,76 @@ def _touching(masks: NDArray[np.bool_], regions: NDArray[np.uint8]) -> NDArray[n
 
 
 def _background(shares: Shares) -> Finding:
-    """Fails where most heat of tumour calls lies where there is no head, beyond doubt."""
-    target, found, crowd = _judged(shares, BACKGROUND)
-    most = _surely_above(found, MOST) and _surely_above(crowd, 1.0)
-    positive = target == shares.subject.positive
-    level = _level(most and positive, most or (positive and _surely_above(crowd, 1.0)))
-    advice = {
-        "fail": " Most of the evidence is where nothing medical is: look for marks, letters and "
-        "borders that go with the class, and read what happens when the background is erased.",
-        "warn": " That is more than chance: look at the pictures below.",
-        "info": "",
-    }
-    if level != "info" and not positive:
-        advice["warn"] += _absence(shares, target)
+    """Fails where most heat of tumour calls lies where there is no head, beyond doubt.
+
+    Only maps that add up to the score can fail: heat of others may be the method's own.
+    """
+    spot = _spot(shares, BACKGROUND)
+    sums = add_up(shares.subject)
+    fails = spot.most and spot.positive and sums
+    level = "fail" if fails else "warn" if spot.most or (spot.positive and spot.dense) else "info"
+    said = _sentence(shares, BACKGROUND, spot.target)
+    if fails:
+        said += (
+            " Most of the evidence is where nothing medical is: look for marks, letters and "
+            "borders that go with the class, and read what happens when the background is erased."
+        )
+    elif level == "warn":
+        said += " Nothing medical is there: look at the pictures below." + _absence(shares, spot)
+        said += (
+            ""
+            if sums
+            else (
+                " The maps of this net don't add up to its scores, so that part of this may be the "
+                "method's own: the causal tests decide."
+            )
+        )
     return Finding(
-        "where.background",
-        level,
-        _sentence(shares, BACKGROUND, target) + advice[level],
-        found.value,
-        interval(found),
-        MOST,
-        figure=FIGURE,
+        "where.background", level, said, spot.share.value, interval(spot.share), MOST, figure=FIGURE
     )
 
 
 def _rim(shares: Shares) -> Finding:
     """Warns where scalp and skull draw more heat than their area, in tumours away from them."""
-    target, found, crowd = _judged(shares, RIM, but=shares.touching)
-    positive = target == shares.subject.positive
-    most = _surely_above(found, MOST) and _surely_above(crowd, 1.0)
-    level = _level(False, most or (positive and _surely_above(crowd, 1.0)))
-    touching = int((shares.touching & shares.called(target)).sum())
-    said = (
-        f" {counted(touching, 'picture')} whose tumour touches the rim "
-        f"{'is' if touching == 1 else 'are'} left out: there, heat at the rim is plausible."
-        if touching
-        else ""
-    )
-    advice = (
-        " Heat at scalp and skull is implausible for a deep lesion: look at the pictures below."
-    )
+    spot = _spot(shares, RIM, but=shares.touching)
+    warns = spot.most or (spot.positive and spot.dense)
+    left_out = int((shares.touching & shares.called(spot.target)).sum())
+    said = _sentence(shares, RIM, spot.target, but=shares.touching)
+    if left_out:
+        said += (
+            f" {counted(left_out, 'picture')} whose tumour touches the rim "
+            f"{'is' if left_out == 1 else 'are'} left out: there, heat at the rim is plausible."
+        )
+    if warns:
+        said += " Heat at the skull is implausible for a deep lesion: look at the pictures below."
+        said += _absence(shares, spot)
     return Finding(
         "where.rim",
-        level,
-        _sentence(shares, RIM, target, but=shares.touching)
-        + said
-        + advice * (level == "warn")
-        + _absence(shares, target) * (level == "warn" and not positive),
-        crowd.value,
-        interval(crowd),
+        "warn" if warns else "info",
+        said,
+        spot.density.value,
+        interval(spot.density),
         1.0,
         figure=FIGURE,
     )
 
 
 def _brain(shares: Shares) -> Finding:
-    """Warns where the heat of tumour calls isn't denser in the brain than chance."""
+    """Warns where the heat of tumour calls isn't surely denser in the brain than chance."""
     target = _target(shares)
     keep = shares.called(target)
-    crowd = shares.density(BRAIN, keep)
-    level = "info" if _surely_above(crowd, 1.0) else "warn"
-    advice = " The brain draws no more heat than its area would by chance." * (level == "warn")
-    if crowd.value is None:
-        level, advice = "warn", ""
+    dense = shares.density(BRAIN, keep)
+    above = surely_above(dense, 1.0)
+    said = _sentence(shares, BRAIN, target)
+    if not above and dense.value is not None:
+        fewer = dense.high is not None and dense.high < 1
+        said += " That is less than chance." if fewer else " That may be chance."
     return Finding(
         "where.brain",
-        level,
-        _sentence(shares, BRAIN, target) + advice + _best_control(shares, keep),
-        crowd.value,
-        interval(crowd),
+        "info" if above else "warn",
+        said + _best_control(shares, keep),
+        dense.value,
+        interval(dense),
         1.0,
         figure=FIGURE,
     )
@@ -191,7 +193,7 @@ def _untold(subject: Subject) -> Finding:
         f"The regions of {untold:,} of {counted(len(subject), 'picture')} can't be told: they take "
         "no part in what is said of regions."
         if untold
-        else f"Background, rim and brain are told in all of {counted(len(subject), 'picture')}."
+        else f"Background, rim and brain are told in each of {counted(len(subject), 'picture')}."
     )
     return Finding(
         "where.untold", "warn" if share > UNTOLD else "info", message, share, limit=UNTOLD
@@ -208,36 +210,48 @@ def _target(shares: Shares) -> int:
     return positive if (calls == positive).any() else int(np.bincount(calls).argmax())
 
 
-def _judged(
-    shares: Shares, region: int, but: NDArray[np.bool_] | None = None
-) -> tuple[int, Score, Score]:
-    """The class to speak of, its share of heat in the region, and its density there.
+@dataclass(frozen=True)
+class Spot:
+    """Heat for one called class in one region."""
 
-    The positive class; another one only where most of its heat surely lies in the region while
-    that of the positive class isn't surely denser than chance.
-    """
-    others = np.zeros(len(shares.rows), bool) if but is None else but
-    first = _target(shares)
-    order = [first, *(k for k in range(len(shares.subject.classes)) if k != first)]
-    told = [
-        (k, shares.share(region, keep), shares.density(region, keep))
-        for k in order
-        for keep in [shares.called(k) & ~others]
+    target: int
+    positive: bool
+    """Whether that is the class whose calls are judged."""
+    share: Score
+    density: Score
+
+    @property
+    def dense(self) -> bool:
+        """Whether the heat is surely denser than chance."""
+        return surely_above(self.density, 1.0)
+
+    @property
+    def most(self) -> bool:
+        """Whether most of the heat surely lies there, and more than by chance."""
+        return self.dense and surely_above(self.share, MOST)
+
+
+def _spot(shares: Shares, region: int, but: NDArray[np.bool_] | None = None) -> Spot:
+    """The class to speak of: the judged one; another where only that one's heat is striking."""
+    judged = _target(shares)
+    spots = [
+        Spot(k, k == judged, shares.share(region, keep), shares.density(region, keep))
+        for k in range(len(shares.subject.classes))
+        for keep in [_kept(shares, k, but)]
     ]
-    if _surely_above(told[0][2], 1.0):
-        return told[0]
-    striking = (
-        each for each in told if _surely_above(each[1], MOST) and _surely_above(each[2], 1.0)
-    )
-    return next(striking, told[0])
+    mine = spots[judged]
+    return mine if mine.dense else next((spot for spot in spots if spot.most), mine)
 
 
-def _surely_above(score: Score, limit: float) -> bool:
+def _kept(shares: Shares, target: int, but: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Pictures called that class, without those of `but`, (n,)."""
+    called = shares.called(target)
+    return called if but is None else called & ~but
+
+
+def surely_above(score: Score, limit: float) -> bool:
+    """Whether the whole interval lies above the limit."""
     return score.low is not None and score.low > limit
-
-
-def _level(fails: bool, warns: bool) -> str:
-    return "fail" if fails else "warn" if warns else "info"
 
 
 # --- Words ----------------------------------------------------------------------------------
@@ -250,25 +264,17 @@ def _sentence(
     shares: Shares, region: int, target: int, but: NDArray[np.bool_] | None = None
 ) -> str:
     """Share of heat in a region, its share of area, and how many times chance that is."""
-    keep = shares.called(target) & ~(np.zeros(len(shares.rows), bool) if but is None else but)
+    keep = _kept(shares, target, but)
     found, crowd = shares.share(region, keep), shares.density(region, keep)
     name = shares.subject.classes[target]
     if found.value is None or crowd.value is None:
         return f"No picture called {name} has heat {PLACES[region]} that could be compared."
     area = mean(shares.areas[keep, region], shares.subject.groups[shares.rows[keep]], resamples=0)
     return (
-        f"Where {name} is called, {_ranged(found)} of the heat lies {PLACES[region]}, which fills "
+        f"Where {name} is called, {ranged(found)} of the heat lies {PLACES[region]}, which fills "
         f"{percent_of(area)} of the square: {_times(crowd)} times what heat spread evenly "
         "would put there."
     )
-
-
-def _ranged(share: Score) -> str:
-    """A share with its interval: `51.1 % (50.2–52.0)`; `–` where it is undefined."""
-    if share.value is None:
-        return "–"
-    ends = interval(share)
-    return percent_of(share) + (f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else "")
 
 
 def _times(score: Score) -> str:
@@ -289,10 +295,13 @@ def _best_control(shares: Shares, keep: NDArray[np.bool_]) -> str:
     )
 
 
-def _absence(shares: Shares, target: int) -> str:
+def _absence(shares: Shares, spot: Spot) -> str:
+    """A caution where the call is none of the class whose detection counts."""
+    if spot.positive:
+        return ""
     return (
-        f" The call {shares.subject.classes[target]} may rest on the absence of something, which "
-        "has no place of its own: the causal tests say more."
+        f" The call {shares.subject.classes[spot.target]} may rest on the absence of something, "
+        "which has no place of its own: the causal tests say more."
     )
 
 
@@ -344,7 +353,7 @@ def _row(shares: Shares, name: str, keep: NDArray[np.bool_], maker: str) -> tupl
     return (
         name,
         int(keep.sum()),
-        *map(_ranged, found),
+        *map(ranged, found),
         *map(_times, crowds),
     )
 

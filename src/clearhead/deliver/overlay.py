@@ -48,7 +48,13 @@ OPACITY = 0.75
 PERCENTILES = (0.5, 99.5)
 """Of the pixels: what is shown black and white. A few hot pixels don't darken the rest."""
 
-_MASK_LOOK: dict[str, Any] = {"colors": "#19e3ff", "linestyles": "-"}
+MASK_COLOUR = (0x19, 0xE3, 0xFF)
+"""Of tumour masks, red, green and blue: none of the colours of heat."""
+
+_MASK_LOOK: dict[str, Any] = {
+    "colors": "#{:02x}{:02x}{:02x}".format(*MASK_COLOUR),
+    "linestyles": "-",
+}
 _CONTOUR_LOOK: dict[str, Any] = {"colors": "#ffffff", "linestyles": "--"}
 QUIET = "#5a5a5a"
 DPI = 150

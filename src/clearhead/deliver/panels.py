@@ -89,7 +89,7 @@ def _panel(panel: Panel, scale: float) -> Image.Image:
     if panel.outline is not None:
         areas = Image.fromarray(np.ascontiguousarray(panel.outline).astype(np.uint8))
         white = borders(np.asarray(areas.resize(size, Image.Resampling.NEAREST)))
-        shades[_around(white)] = SHADES + 1
+        shades[thickened(white)] = SHADES + 1
         shades[white] = SHADES
     picture = Image.fromarray(shades, mode="P")
     picture.putpalette(_palette())
@@ -104,7 +104,7 @@ def borders(areas: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found
 
 
-def _around(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def thickened(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels of a line and those that touch them by a side."""
     padded = np.pad(line, 1)
     near: NDArray[np.bool_] = (

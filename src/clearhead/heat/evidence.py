@@ -118,7 +118,8 @@ def _evidence(
     if stage is not None and not method.staged:
         raise RecipeError(f"{name} looks at the picture and at no stage: leave stage {stage!r} out")
     place = stage_called(classifier.net, stage)
-    with evaluating(classifier), torch.set_grad_enabled(method.graph):
+    # A caller inside inference mode could have no gradient at all.
+    with evaluating(classifier), torch.inference_mode(False), torch.set_grad_enabled(method.graph):
         seen = look(classifier, squares, place, score, asked, graph=method.graph)
         maps, grid = method.maps(seen)
     found = ClassEvidence(maps.detach(), seen.logits.detach(), grid, method.unit(score))

@@ -59,7 +59,8 @@ class Seen:
 
     def scores_of_inputs(self, x: Tensor) -> Tensor:
         """Scores (B, K) of inputs (B, 1, S, S), the whole net once."""
-        fresh = x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        # A copy with the strides of channels-last, see `Classifier.normalise`.
+        fresh = x.to(self.x.dtype).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
         return self.scores_of_maps(self.stage.features(fresh.permute(0, 3, 1, 2)))
 
     def scores_of_maps(self, maps: Tensor) -> Tensor:

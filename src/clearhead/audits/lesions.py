@@ -91,8 +91,17 @@ class Found:
 
     def best_control(self, measure: str, keep: NDArray[np.bool_]) -> str:
         """The control that does best over the pictures to keep (n,)."""
-        means = {name: self.score(measure, keep, name).value or 0.0 for name in CONTROL_WORDS}
+        groups = self.subject.groups[self.rows[keep]]
+        means = {
+            name: mean(self.measured[name][measure][keep], groups, resamples=0).value or 0.0
+            for name in CONTROL_WORDS
+        }
         return max(means, key=lambda name: means[name])
+
+    def told(self, keep: NDArray[np.bool_]) -> list[str]:
+        """The measures that are defined in some of the pictures to keep (n,)."""
+        mine = self.measured[HEAT]
+        return [name for name in MEASURES if np.isfinite(mine[name][keep]).any()]
 
     def mean_of(self, values: NDArray[np.float64], keep: NDArray[np.bool_]) -> Score:
         """Mean of values of the pictures to keep, by group."""
@@ -341,7 +350,7 @@ def _tables(found: Found) -> list[Table]:
 def _measures(found: Found, keep: NDArray[np.bool_], figure: str, title: str) -> Table:
     makers = {HEAT: "heat of the classifier"}
     makers |= {name: f"control: {words}" for name, words in CONTROL_WORDS.items()}
-    told = [name for name in MEASURES if found.score(name, keep).value is not None]
+    told = found.told(keep)
     rows: list[tuple[Cell, ...]] = [
         (words, *(ranged(found.score(name, keep, maker)) for name in told))
         for maker, words in makers.items()

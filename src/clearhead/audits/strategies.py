@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from clearhead.audits.phrases import counted, interval, percent
+from clearhead.audits.phrases import counted, interval, listed, percent
 from clearhead.audits.section import Maps, Panel, Section, Sheet, Strip, Table, Tile
 from clearhead.audits.subject import Subject
+from clearhead.data.cache import scratch
 from clearhead.measure import strategies as kinds_of
 from clearhead.measure.groupwise import mean
 from clearhead.measure.localisation import (
@@ -76,7 +77,10 @@ DIRECTIONS: tuple[str, ...] = (
 RARE = 0.03
 """Parts of the picture with a smaller share of the hottest places aren't listed."""
 
-REGION_WORDS = {"brain": "brain", "rim": "scalp and skull", "background": "background"}
+REGION_WORDS = {"brain": "the brain", "rim": "scalp and skull", "background": "the background"}
+
+SIDE = 0.1
+"""A side of the head with a smaller share of the heat around it has next to none."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +129,17 @@ class Kind:
     hits: Score
     """Calls whose hottest pixel lies in the tumour, of those with a mask."""
     groups: int
+    judged: bool
+    """Whether the class has a place: it is the positive one, or has tumour masks."""
 
     @property
     def files(self) -> int:
         return int(self.members.sum())
+
+    @property
+    def share_words(self) -> str:
+        """Its share of the calls: `all`, or `21 % (17–25 %)`."""
+        return "all" if self.members.all() else told(self.share)
 
     @property
     def elsewhere(self) -> bool:
@@ -159,7 +170,7 @@ def strategies(subject: Subject) -> Section:
     return Section(
         "strategies",
         "What it looks at",
-        (*(_finding(kind, subject) for kind in kinds), _spread(subject, every)),
+        (*(_finding(kind) for kind in kinds), _spread(subject, every)),
         tables=(_table(kinds), _hottest(subject, [looks for looks, _, _ in every])),
         maps=tuple(_maps(subject, looks, own) for looks, _, own in every if _has_maps(own)),
         sheets=(_sheet(subject, kinds),),
@@ -171,24 +182,23 @@ def strategies(subject: Subject) -> Section:
 
 def _looks(subject: Subject, target: int, rows: NDArray[np.int64]) -> Looks:
     name = subject.classes[target]
-    parts = [_part(subject, target, part) for part in subject.batches(rows, f"heat of {name}")]
-    blank, maps, shares, areas, hits, heads = (list(each) for each in zip(*parts, strict=True))
+    maps = scratch((len(rows), FRAME_PX**2), np.float32)
+    found = []
+    heads = np.zeros((2, PANEL_PX, PANEL_PX))
+    done = 0
+    for part in subject.batches(rows, f"heat of {name}"):
+        maps[done : done + len(part)], inside, *rest = _part(subject, target, part)
+        heads += inside
+        found.append(rest)
+        done += len(part)
+    blank, shares, areas, hits = (np.concatenate(each) for each in zip(*found, strict=True))
     told = subject.told[rows]
-    return Looks(
-        target,
-        rows,
-        np.concatenate(blank),
-        told,
-        np.concatenate(maps),
-        np.concatenate(shares),
-        np.concatenate(areas),
-        np.concatenate(hits),
-        np.sum(heads, 0) / max(int(told.sum()), 1),
-    )
+    heads /= max(int(told.sum()), 1)
+    return Looks(target, rows, blank, told, maps, shares, areas, hits, heads)
 
 
 def _part(subject: Subject, target: int, rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-    """One batch: blank, maps, shares, areas, hits, and the sum of brains and heads."""
+    """One batch: maps, the sum of brains and heads; blank, shares, areas, hits."""
     heats = subject.heat(rows, np.full(len(rows), target))
     regions, told = subject.regions[rows], subject.told[rows]
     maps = head_coordinates(heats, regions).reshape(len(rows), -1)
@@ -200,12 +210,12 @@ def _part(subject: Subject, target: int, rows: NDArray[np.int64]) -> tuple[NDArr
         pooled(own, boxes, PANEL_PX) / full for own in (regions == BRAIN, regions != BACKGROUND)
     ]
     return (
-        heats.max((1, 2)) <= 0,
         np.where(told[:, None], maps, 0),
+        np.stack([each[told].sum(0) for each in covers]),
+        heats.max((1, 2)) <= 0,
         np.where(told[:, None], heat_shares(heats, regions), np.nan),
         np.where(told[:, None], areas, np.nan),
         pointing(heats, distances(subject.drawn.masks[rows]))[:, 0],
-        np.stack([each[told].sum(0) for each in covers]),
     )
 
 
@@ -215,7 +225,8 @@ def _found(subject: Subject, looks: Looks) -> Strategies | None:
     if not usable.any():
         return None
     groups = subject.groups[looks.rows[usable]]
-    return kinds_of.strategies(looks.maps[usable], groups, seed=subject.seed, most=MOST)
+    maps = looks.maps if usable.all() else looks.maps[usable]
+    return kinds_of.strategies(maps, groups, seed=subject.seed, most=MOST)
 
 
 def _kinds(subject: Subject, looks: Looks, found: Strategies | None, first: int) -> list[Kind]:
@@ -263,6 +274,8 @@ def _kind(
         right=average(subject.right[looks.rows]),
         hits=average(looks.hits),
         groups=len(np.unique(groups[members])),
+        judged=looks.target == subject.positive
+        or bool(subject.drawn.masked[subject.labels == looks.target].any()),
     )
 
 
@@ -279,11 +292,9 @@ def _where(looks: Looks, members: NDArray[np.bool_], centre: NDArray[np.float64]
     """Region and part of the picture in which the heat of these calls lies."""
     shares = dict(zip(REGIONS, np.nanmean(looks.shares[members], 0), strict=True))
     order = sorted(shares, key=lambda name: -shares[name])
-    if shares[order[0]] >= MOSTLY:
-        regions = REGION_WORDS[order[0]]
-    else:
-        regions = f"{REGION_WORDS[order[0]]} and {REGION_WORDS[order[1]]}"
-    return f"{regions}, {_part_words(centre)}"
+    alone = shares[order[0]] >= MOSTLY
+    regions = [REGION_WORDS[name] for name in order[: 1 if alone else 2]]
+    return f"{listed(regions)}, {_part_words(centre)}"
 
 
 def _part_words(centre: NDArray[np.float64]) -> str:
@@ -292,14 +303,25 @@ def _part_words(centre: NDArray[np.float64]) -> str:
     order = np.argsort(-centre)
     dense = order[: 1 + int(np.searchsorted(np.cumsum(centre[order]), 0.5 * centre.sum()))]
     down, across = (_from_centre(place, side) for place in np.divmod(dense, side))
-    weights = centre[dense]
-    middle = np.average(down, weights=weights), np.average(across, weights=weights)
-    reach = float(np.average(np.hypot(down, across), weights=weights))
+    heat = centre[dense]
+    middle = float(np.average(down, weights=heat)), float(np.average(across, weights=heat))
+    reach = float(np.average(np.hypot(down, across), weights=heat))
     if np.hypot(*middle) <= MIDDLE and reach > EDGE:
-        return "all around the edge of the head"
+        return _ring_words(down, across, heat)
     if np.hypot(*middle) <= MIDDLE and reach > 2 * MIDDLE:
         return "spread over the head"
-    return place_words(float(middle[0]), float(middle[1]))
+    return place_words(*middle)
+
+
+def _ring_words(
+    down: NDArray[np.float64], across: NDArray[np.float64], heat: NDArray[np.float64]
+) -> str:
+    """Along the edge of the head: all around it, or which sides have next to none."""
+    quarter = np.rint(np.arctan2(down, across) / (np.pi / 2)).astype(int) % 4
+    shares = np.bincount(quarter, weights=heat, minlength=4) / heat.sum()
+    without = [DIRECTIONS[2 * index] for index in np.flatnonzero(shares < SIDE)]
+    ring = "all around the edge of the head"
+    return f"{ring} but for the {listed(without)} side" if without else ring
 
 
 def _from_centre(place: NDArray[Any], side: int) -> NDArray[np.float64]:
@@ -323,7 +345,7 @@ def place_words(down: float, across: float) -> str:
 # --- Findings -------------------------------------------------------------------------------
 
 
-def _finding(kind: Kind, subject: Subject) -> Finding:
+def _finding(kind: Kind) -> Finding:
     ends = interval(kind.share)
     all_of_them = "All" if kind.members.all() else f"{told(kind.share)} of the"
     calls = f"{all_of_them} calls of {kind.target}"
@@ -334,12 +356,12 @@ def _finding(kind: Kind, subject: Subject) -> Finding:
     brain = f"{told(kind.brain)} of the heat is in the brain"
     chance = "" if kind.density.value is None else f", {kind.density.value:.2f} times as densely as"
     chance = chance and f"{chance} if it were spread evenly over the picture"
-    message = f"{calls} have their heat here: {kind.where}. Of it, {brain}{chance}. {right}"
-    loud = kind.elsewhere and kind.clear
-    if loud and kind.target == subject.classes[subject.positive]:
+    message = f"{calls} look at {kind.where}: {brain}{chance}. {right}"
+    loud = kind.judged and kind.elsewhere and kind.clear
+    if loud:
         message += " That is implausible for a deep lesion; near a tumour at the rim it is not."
-    elif loud:
-        message += f" What lies outside the brain says nothing of {kind.target} within."
+    elif kind.elsewhere and not kind.judged:
+        message += f" {kind.target} has no place of its own, so this is told and not judged."
     return Finding(
         f"strategies.{kind.number}",
         "warn" if loud else "info",
@@ -362,7 +384,7 @@ def _spread(
     subject: Subject, every: Sequence[tuple[Looks, tuple[float, ...], list[Kind]]]
 ) -> Finding:
     """How many kinds there are of each class, and how surely."""
-    words = [_spread_words(subject, *each) for each in every]
+    words = [_spread_words(subject, *each) + _most_often(subject, each[0]) for each in every]
     told = [kind for _, _, own in every[:1] for kind in own if kind.centre is not None]
     return Finding(
         "strategies.spread",
@@ -396,6 +418,13 @@ def _spread_words(
     )
 
 
+def _most_often(subject: Subject, looks: Looks) -> str:
+    """The part of the picture in which the hottest place lies most often."""
+    for _, part, share, chance in _hottest_rows(subject, looks):
+        return f" Most often their hottest place is the {part}: {share}, by chance {chance}."
+    return ""
+
+
 # --- Figures --------------------------------------------------------------------------------
 
 
@@ -421,7 +450,7 @@ def _table(kinds: Sequence[Kind]) -> Table:
                 kind.number,
                 kind.target,
                 kind.where,
-                told(kind.share),
+                kind.share_words,
                 kind.files,
                 kind.groups,
                 told(kind.right),
@@ -483,7 +512,7 @@ def _maps(subject: Subject, looks: Looks, kinds: Sequence[Kind]) -> Maps:
     outline = (looks.heads > 0.5).sum(0).astype(np.uint8)
     panels = tuple(
         Panel(
-            f"{kind.number}: {told(kind.share)} of these calls\n{kind.where}",
+            f"{kind.number}: {kind.share_words} of these calls\n{kind.where}",
             _against_even(kind.centre, looks.heads[1]),
             outline,
         )
@@ -519,7 +548,7 @@ def _against_even(centre: NDArray[np.float64], head: NDArray[np.float64]) -> NDA
 def _sheet(subject: Subject, kinds: Sequence[Kind]) -> Sheet:
     strips = tuple(
         Strip(
-            f"{kind.number}. Called {kind.target}, {told(kind.share)} of these: {kind.where}",
+            f"{kind.number}. Called {kind.target}, {kind.share_words} of these: {kind.where}",
             tuple(Tile(row) for row in kind.typical),
         )
         for kind in kinds

@@ -29,7 +29,7 @@ from clearhead.errors import ClearheadError
 from clearhead.heat.scale import PERCENTILE, display_scale
 from clearhead.types import Progress, silent
 
-SIDE_PX = 144
+SIDE_PX = 140
 """Side of a tile on the page."""
 MOST_PX = 192
 """Side of the pixels behind it: sharper than the page needs, for screens and print."""
@@ -128,9 +128,9 @@ def _picture(tile: Tile, subject: Subject, heat: NDArray[np.float32], scale: flo
 
 
 def _call_words(subject: Subject, row: int) -> str:
-    """`Healthy, called Brain Tumor 97.3 %`: the label, then the call."""
+    """`Healthy, called Brain Tumor 97.3 %`: the label, then the call; numbers keep their unit."""
     label, call = subject.labels[row], subject.calls[row]
-    sure = percent_words(float(subject.probabilities[row, call]))
+    sure = percent_words(float(subject.probabilities[row, call])).replace(" ", "\u00a0")
     return f"{subject.classes[label]}, called {subject.classes[call]} {sure}"
 
 

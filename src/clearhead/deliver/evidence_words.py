@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clearhead.types import Finding
 
 FAULTS = {
+    "calls.seen": "some of its pictures were in training",
     "need.brain": "its score survives without the brain",
     "need.outline": "the outline of the head alone is enough for its score",
     "need.rim": "its score depends on scalp and skull",
@@ -33,6 +34,7 @@ FAULTS = {
     "where.rim": "its heat gathers in scalp and skull",
     "where.background": "its heat gathers outside the head",
     "lesions.pointing": "its heat finds tumours no better than chance",
+    "lesions.missed": "it misses tumours of some sizes or places more than others",
     "faithful.deletion": "erasing the hottest places first does no more than erasing at random",
     "faithful.insertion": "showing the hottest places first does no more than showing at random",
     "randomised.model": "heatmaps stay when the net's weights are drawn anew",
@@ -48,7 +50,7 @@ FAULTS = {
 """What a finding that fails or warns says, by its id."""
 
 STORY = (
-    "calls.accuracy",
+    "calls.right",
     "need.brain",
     "need.tumour",
     "where.brain",

@@ -37,6 +37,9 @@ SPLITS = 10
 MOST_FITTED = 3000
 """Rows on which clusters are found; the others join the nearest."""
 
+AT_ONCE = 1000
+"""Maps taken into memory at a time."""
+
 COMPONENTS = 32
 """Most principal components of the maps in which clusters are found."""
 
@@ -176,7 +179,7 @@ def strategies(
     Every group has the same weight. Kinds are found on at most `MOST_FITTED` maps, spread evenly
     over the groups. Errors: `ValueError` where a map is blank or there is none.
     """
-    if not len(maps) or not (maps.sum(1) > 0).all():
+    if not len(maps) or not all((maps[part].sum(1) > 0).all() for part in _parts(len(maps))):
         raise ValueError("strategies need at least one map, and none that is blank")
     random = np.random.default_rng(seed)
     chosen = _spread(groups, random)
@@ -190,10 +193,7 @@ def strategies(
         count = _believed(places, weights(groups[chosen]), strengths, seed)
         found = _kmeans(places, weights(groups[chosen]), count, seed)
         labels = np.concatenate(
-            [
-                found.predict(space.transform(_roots(part)).astype(np.float64))
-                for part in _parts(maps)
-            ]
+            [found.predict(_placed(space, maps[part])) for part in _parts(len(maps))]
         )
     return _ordered(maps, groups, labels.astype(np.int64), strengths)
 
@@ -240,14 +240,19 @@ def _roots(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     return roots
 
 
-def _parts(maps: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    return [maps[start : start + MOST_FITTED] for start in range(0, len(maps), MOST_FITTED)]
+def _parts(count: int) -> list[slice]:
+    return [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
 
 
 def _space(roots: NDArray[np.float32], seed: int) -> Any:
     """The principal components in which most of what tells the maps apart lies."""
     components = min(COMPONENTS, *roots.shape)
     return PCA(components, svd_solver="full" if len(roots) < 200 else "covariance_eigh").fit(roots)
+
+
+def _placed(space: Any, maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    placed: NDArray[np.float64] = space.transform(_roots(maps)).astype(np.float64)
+    return placed
 
 
 def _kmeans(places: NDArray[Any], each: NDArray[np.float64], count: int, seed: int) -> Any:
@@ -344,13 +349,12 @@ def _ordered(
     shares = np.bincount(labels, weights=each) / each.sum()
     order = np.argsort(-shares, kind="stable")
     labels = np.argsort(order)[labels]
-    centres = np.stack(
-        [np.average(maps[labels == kind], 0, each[labels == kind]) for kind in range(len(names))]
-    )
+    centres = np.zeros((len(names), maps.shape[1]))
+    for part in _parts(len(maps)):  # one at a time: there may be more maps than memory
+        belongs = (labels[part] == np.arange(len(names))[:, None]) * each[part]
+        centres += belongs @ maps[part]
+    centres /= np.bincount(labels, weights=each)[:, None]
     distances = np.concatenate(
-        [
-            hellinger(maps[start : start + 1000], centres[labels[start : start + 1000]])
-            for start in range(0, len(maps), 1000)
-        ]
+        [hellinger(maps[part], centres[labels[part]]) for part in _parts(len(maps))]
     )
     return Strategies(labels, centres, shares[order], distances, strengths)

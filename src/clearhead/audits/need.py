@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clearhead.audits.areas import HOTTEST
 from clearhead.audits.need_figures import charts, examples, tables
-from clearhead.audits.phrases import counted, interval, percent_of
+from clearhead.audits.phrases import counted, interval, listed, percent_of
 from clearhead.audits.reactions import WORDS, Chance, Reactions, Test, chance, react
 from clearhead.audits.section import Section
 from clearhead.audits.subject import Subject
@@ -119,11 +119,11 @@ def _beyond(left: Mapping[Test, Score], limit: float) -> str:
 
 
 def _turned(change: Change) -> str:
-    """A word where the ranking is the wrong way round."""
-    value = change.after["roc_auc"].value
-    if value is None or value >= 0.5:
+    """A word where the ranking is clearly the wrong way round."""
+    auc = change.after["roc_auc"]
+    if auc.high is None or auc.high >= 0.5:
         return ""
-    return f" The ranking is turned round (as it stands {value:.2f}): the classes are told all the same."
+    return f" The ranking is turned round ({_auc(auc)}), which tells the classes all the same."
 
 
 def _facts(known: Chance) -> str:
@@ -152,7 +152,7 @@ def _elsewhere_than_brain(reactions: Reactions, name: str) -> Finding | None:
         else f"Erasing the {name} costs no more than erasing the brain, as it should be"
     )
     message = (
-        f"{said}: ROC-AUC falls from {_plain(change.before['roc_auc'])} to {_auc(least)} "
+        f"{said}: ROC-AUC goes from {_plain(change.before['roc_auc'])} to {_auc(least)} "
         f"({test[1]}, the worst fill); on the same pictures it is "
         f"{_plain(costs[test].before['roc_auc'])} without the brain."
     )
@@ -197,11 +197,13 @@ def _tumour(reactions: Reactions) -> Finding:
         if needed
         else "Erasing the tumour matters no more than erasing another piece of brain"
     )
+    falls = _falls(reactions, test, "elsewhere", reactions.labels, tumours)
     message = (
-        f"{said}: erased, the margin of the true class falls by {_signed(least)} logits more than "
-        f"when the same shape is erased elsewhere in the brain ({test[1]}, the fill that shows "
-        f"least), and {percent_of(lost)} of the right calls of tumours change, elsewhere "
-        f"{percent_of(moved)}. With such a shape erased from every picture ROC-AUC is "
+        f"{said}: erased, the margin of the true class falls by {falls[0]} logits, with the same "
+        f"shape erased elsewhere in the brain by {falls[1]}; difference {_signed(least)} "
+        f"({test[1]}, the fill that shows least). Of the right calls of tumours "
+        f"{percent_of(lost)} change, elsewhere {percent_of(moved)}. With such a shape erased from "
+        "every picture ROC-AUC is "
         f"{_auc(change.after['roc_auc'])}, before {_plain(change.before['roc_auc'])}: what is left "
         "comes from outside the tumour's outline."
     )
@@ -236,17 +238,29 @@ def _hottest(reactions: Reactions) -> Finding:
         for name in ("hottest", "blobs")
     )
     blank = int(np.count_nonzero(np.isnan(reactions.after[test][:, 0])))
+    falls = _falls(reactions, test, "blobs", calls, every)
     message = (
-        f"{said} lowers the margin of the called class by {_signed(least)} logits more than "
-        f"erasing as much in random blobs ({test[1]}, the fill that shows least); {next(flips)} of "
-        f"the calls change, with random blobs {next(flips)}."
+        f"{said} lowers the margin of the called class by {falls[0]} logits, erasing as much in "
+        f"random blobs by {falls[1]}; difference {_signed(least)} ({test[1]}, the fill that shows "
+        f"least). {next(flips)} of the calls change, with random blobs {next(flips)}."
     )
+    message += _by_call(reactions, test, calls)
     if blank:
         message += f" {counted(blank, 'picture')} without positive evidence took no part."
     level = "info" if shows else "warn"
     return Finding(
         "need.hottest", level, message, least.value, interval(least), 0.0, figure="need-tests"
     )
+
+
+def _by_call(reactions: Reactions, test: Test, calls: NDArray[np.int64]) -> str:
+    """The difference in the calls of each class: absence has no natural place."""
+    parts = []
+    for label, name in enumerate(reactions.subject.classes):
+        gain = _gains(reactions, "hottest", "blobs", calls, calls == label)[test]
+        if gain.value is not None:
+            parts.append(f"{_signed(gain)} in calls of {name}")
+    return f" The difference is {listed(parts)}." if parts else ""
 
 
 def _gains(
@@ -268,6 +282,22 @@ def _gains(
         for test in reactions.tests(name)
         if (control, test[1]) in reactions.after
     }
+
+
+def _falls(
+    reactions: Reactions,
+    test: Test,
+    control: str,
+    targets: NDArray[np.int64],
+    keep: NDArray[np.bool_],
+) -> tuple[str, str]:
+    """How far a test and its control lower the margin of a class on average, in words."""
+    means = (
+        reactions.mean(np.where(keep, reactions.fell(one, targets), np.nan))
+        for one in (test, (control, test[1]))
+    )
+    first, second = (_signed(Score(mean.value)) for mean in means)
+    return first, second
 
 
 # --- The whole picture ----------------------------------------------------------------------
@@ -332,7 +362,7 @@ def _probability(reactions: Reactions, logits: NDArray[np.float32]) -> NDArray[n
 
 
 def _mild(reactions: Reactions, check: str, mild: str, strong: str) -> Finding:
-    """Whether a change that leaves a tumour visible costs clearly; the strong one for the record."""
+    """Whether a change that leaves tumours visible costs clearly; the strong one for the record."""
     first, second = (reactions.changes[name, ""] for name in (mild, strong))
     drop = first.drop["balanced_accuracy"]
     falls = drop.low is not None and drop.low > FALL

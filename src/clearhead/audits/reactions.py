@@ -18,7 +18,7 @@ from clearhead.measure.groupwise import mean
 from clearhead.measure.scores import Score
 from clearhead.types import BRAIN
 
-MOST = 1000
+MOST = 800
 """Pictures that are changed; of more, so many are drawn, evenly over the groups."""
 
 Test = tuple[str, str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from scipy import ndimage
 
 NOISE_SIGMA = 0.01
 """Spread of the smoothing of the noise, as a share of the square's side: about a picture's own."""
+FIELDS = 128
+"""Fields of noise that are kept: a picture's is the same in every test."""
 SWEEPS = 4
 """Relaxations on the picture's own grid; on each coarser grid `MORE` times as many as before."""
 MORE = 2
@@ -95,12 +98,16 @@ def smooth_noise(
 
     Each field depends on its row and the seed alone.
     """
-    draws = [np.random.default_rng((seed, int(row))) for row in rows]
-    fields = [draw.standard_normal((side, side), np.float32) for draw in draws]
-    for at, field in enumerate(fields):
-        smooth = ndimage.gaussian_filter(field, sigma * side, mode="wrap")
-        fields[at] = (smooth - smooth.mean()) / smooth.std()
-    return np.stack(fields)
+    return np.stack([_field(int(row), seed, side, sigma * side) for row in rows])
+
+
+@lru_cache(maxsize=FIELDS)
+def _field(row: int, seed: int, side: int, sigma_px: float) -> NDArray[np.float32]:
+    white = np.random.default_rng((seed, row)).standard_normal((side, side), np.float32)
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(white, sigma_px, mode="wrap")
+    field: NDArray[np.float32] = (smooth - smooth.mean()) / smooth.std()
+    field.flags.writeable = False  # it is shared by all who ask for it
+    return field
 
 
 # --- Laplace's equation ---------------------------------------------------------------------

@@ -38,6 +38,8 @@ THINNEST = 0.1
 """Scalp and skull are no thinner than this: the line does not run along the skin."""
 FARTHEST = 1.3
 """The brain's usual reach: beyond it face and neck begin."""
+CRUMB = 0.05
+"""Pieces smaller than this share of the largest are crumbs."""
 
 
 def classical(squares: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -45,6 +47,31 @@ def classical(squares: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np
     found = [_one(square) for square in squares]
     labels = np.stack([labels for labels, _ in found])
     return labels, np.array([sure for _, sure in found], np.float32)
+
+
+def tidied(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels (S, S) of one head: no crumbs beside it, no holes in it, none of both in the brain.
+
+    What is much smaller than the largest piece is a crumb: beside the head it becomes background,
+    in the head it becomes rim. What the head encloses is at least rim, what the brain encloses is
+    brain: ventricles, tumours and flow voids lie inside.
+    """
+    head = _whole(labels != BACKGROUND)
+    brain = _whole(labels == BRAIN) & head
+    return np.where(brain, BRAIN, np.where(head, RIM, BACKGROUND)).astype(np.uint8)
+
+
+def _whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask (S, S) without pieces under `CRUMB` of the largest, and without holes."""
+    pieces, count = ndimage.label(mask)
+    if count > 1:
+        sizes = np.bincount(pieces.ravel())
+        sizes[0] = 0
+        mask = (sizes >= CRUMB * sizes.max())[pieces]
+    # Holes are the pieces of the rest that don't touch the edge of the picture.
+    rest, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    whole: NDArray[np.bool_] = rest[1:-1, 1:-1] != rest[0, 0]
+    return whole
 
 
 def on_picture(labels: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:

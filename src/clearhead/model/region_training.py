@@ -37,7 +37,7 @@ LOW = 0.3
 class RegionTraining:
     """How the net is trained; the defaults made the weights in the package."""
 
-    heads: int = 6_000
+    heads: int = 4_000
     steps: int = 2_000
     batch: int = 32
     empty: int = 4
@@ -159,7 +159,7 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward untyped
     torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     optimiser.step()
-    return float(loss), float(dice[pictures.heads].mean())
+    return float(loss.detach()), float(dice[pictures.heads].mean())
 
 
 def _dice_loss(logits: Tensor, regions: Tensor) -> Tensor:

@@ -91,7 +91,8 @@ def _nearest(placement: Placement, axis: int) -> NDArray[np.int64]:
     first, last = placement.box[axis], placement.box[axis + 2]
     low, high = placement.target[axis], placement.target[axis + 2]
     places = (np.arange(last - first) + 0.5) * placement.scale[axis]
-    return np.clip(low + np.floor(places).astype(np.int64), low, high - 1)
+    cells: NDArray[np.int64] = np.clip(low + np.floor(places).astype(np.int64), low, high - 1)
+    return cells
 
 
 def _one(square: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
@@ -211,7 +212,7 @@ def _within(rays: Rays, line: NDArray[np.int64], head: NDArray[np.bool_]) -> NDA
 def _sure(head: NDArray[np.bool_], rays: Rays, strength: float) -> float:
     """0…1: whether this has a head's shape and a skull that shows."""
     # A head is compact: the circle that fits into it takes a good part of it.
-    compact = np.pi * rays.radius**2 / max(1, np.count_nonzero(head))
+    compact = np.pi * rays.radius**2 / max(1, int(np.count_nonzero(head)))
     cut = np.mean([side.mean() for side in (head[0], head[-1], head[:, 0], head[:, -1])])
     shape = np.clip((compact - 0.3) / 0.2, 0, 1) * np.clip((0.65 - cut) / 0.2, 0, 1)
     return float(shape * np.clip(0.5 + 4 * strength, 0, 1))

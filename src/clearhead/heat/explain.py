@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from clearhead.data.cache import colour_of
-from clearhead.data.canvas import draw, lift, place
+from clearhead.data.canvas import Placement, draw, lift, place
 from clearhead.data.read import read_scans
 from clearhead.errors import ReadError, RecipeError
 from clearhead.files import walk
@@ -78,51 +77,82 @@ def explain_scans(
     batch: int = BATCH,
     device: str = "cpu",
 ) -> Iterator[tuple[Scan, Explanation]]:
-    """Scan and explanation of every scan, `batch` at a time."""
+    """Scan and explanation of every scan by the classifier of a run, `batch` at a time."""
+    return explain_with(
+        run.classifier(device),
+        scans,
+        classes=run.classes,
+        fit=run.recipe.fit,
+        size_px=run.recipe.size_px,
+        target=target,
+        score=score,
+        method=method,
+        stage=stage,
+        batch=batch,
+    )
+
+
+def explain_with(
+    classifier: Classifier,
+    scans: Iterable[Scan],
+    *,
+    classes: tuple[str, ...],
+    fit: str,
+    size_px: int,
+    target: str | None = None,
+    score: str = "logit",
+    method: str = "grad_cam",
+    stage: str | None = None,
+    batch: int = BATCH,
+) -> Iterator[tuple[Scan, Explanation]]:
+    """Scan and explanation of every scan by any classifier; the net may be your own.
+
+    `fit` and `size_px` say how a scan meets the square, as in a recipe. Errors: `RecipeError` for
+    an unknown class, score, method or stage.
+    """
     keep_freed_memory()
-    classifier = run.classifier(device)
-    index = None if target is None else run.classes.index(target)
-    ask = partial(evidence, classifier, target=index, score=score, method=method, stage=stage)
+    if target is not None and target not in classes:
+        raise RecipeError(f"no class is called {target!r}: expected {', '.join(classes)}")
+    index = None if target is None else classes.index(target)
     scans = iter(scans)
     with ThreadPoolExecutor() as pool:
         while some := list(islice(scans, batch)):
-            yield from _explain_batch(classifier, run, some, ask, method, pool)
+            placements = [place(scan, fit=fit, size_px=size_px) for scan in some]
+            squares = torch.from_numpy(np.stack(list(pool.map(draw, some, placements))))
+            found = evidence(
+                classifier,
+                squares.unsqueeze(1).to(classifier.mean.device),
+                target=index,
+                score=score,
+                method=method,
+                stage=stage,
+            )
+            told = _explanations(classifier, classes, some, placements, found, method)
+            yield from zip(some, told, strict=True)
 
 
-def _explain_batch(
+def _explanations(
     classifier: Classifier,
-    run: Run,
+    classes: tuple[str, ...],
     scans: list[Scan],
-    ask: Callable[[torch.Tensor], Evidence],
+    placements: list[Placement],
+    found: Evidence,
     method: str,
-    pool: ThreadPoolExecutor,
-) -> Iterator[tuple[Scan, Explanation]]:
-    recipe = run.recipe
-    placements = [place(scan, fit=recipe.fit, size_px=recipe.size_px) for scan in scans]
-    squares = torch.from_numpy(np.stack(list(pool.map(draw, scans, placements))))
-    found = ask(squares.unsqueeze(1).to(classifier.mean.device))
+) -> Iterator[Explanation]:
+    """The evidence for each scan of a batch, on the scan's own grid."""
     heats = found.maps.clamp(min=0).cpu().numpy()
     logits = found.logits.float().cpu().numpy()
     probabilities = classifier.probabilities(found.logits.float()).cpu().numpy()
     for row, (scan, placement) in enumerate(zip(scans, placements, strict=True)):
-        prediction = Prediction(
-            scan.source,
-            run.classes,
-            logits[row],
-            probabilities[row],
-            run.classes[int(probabilities[row].argmax())],
-        )
-        yield (
-            scan,
-            Explanation(
-                prediction,
-                method,
-                run.classes[int(found.targets[row])],
-                lift(heats[row], found.grid, placement),
-                peak=float(heats[row].max()),
-                grid=(heats.shape[1], heats.shape[2]),
-                unit=found.unit,
-            ),
+        call = classes[int(probabilities[row].argmax())]
+        yield Explanation(
+            Prediction(scan.source, classes, logits[row], probabilities[row], call),
+            method,
+            classes[int(found.targets[row])],
+            lift(heats[row], found.grid, placement),
+            peak=float(heats[row].max()),
+            grid=(heats.shape[1], heats.shape[2]),
+            unit=found.unit,
         )
 
 

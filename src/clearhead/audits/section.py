@@ -7,6 +7,7 @@ the `name` of the table, chart or sheet of its section that shows it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -243,4 +244,14 @@ def _without_findings(section: Section) -> dict[str, Any]:
     values = dataclasses.asdict(dataclasses.replace(section, maps=()))
     values["findings"] = [finding.check for finding in section.findings]
     values["maps"] = [{"name": maps.name, "title": maps.title} for maps in section.maps]
-    return values
+    plain: dict[str, Any] = _plain(values)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """A value with None for every float that is no number, as JSON can't hold them."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

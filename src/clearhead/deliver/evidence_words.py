@@ -34,7 +34,6 @@ FAULTS = {
     "where.rim": "its heat gathers in scalp and skull",
     "where.background": "its heat gathers outside the head",
     "lesions.pointing": "its heat finds tumours no better than chance",
-    "lesions.missed": "it misses tumours of some sizes or places more than others",
     "faithful.deletion": "erasing the hottest places first does no more than erasing at random",
     "faithful.insertion": "showing the hottest places first does no more than showing at random",
     "randomised.model": "heatmaps stay when the net's weights are drawn anew",

@@ -6,7 +6,7 @@ same shapes are erased in pictures of the other class and at another place of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from scipy import ndimage, signal
 
 from clearhead.audits.subject import Subject
 from clearhead.data.canvas import on_square
-from clearhead.data.fills import smooth_noise
+from clearhead.data.fills import levels_of, smooth_noise
 from clearhead.data.silhouette import grown
 from clearhead.types import BACKGROUND, BRAIN, RIM
 
@@ -47,19 +47,23 @@ class Common:
     """Rows whose tumour shapes are lent to healthy pictures."""
     healthy: Bools
     """Pictures of a class in which no picture has a tumour mask, (N,)."""
-    grey: int
-    """The level that outlines are filled with."""
+    levels: Mapping[str, NDArray[np.float32]]
+    """Mean and spread of grey in `head`, `brain` and `rim`, over all pictures, (2,) each."""
+
+    @property
+    def grey(self) -> int:
+        """The level that outlines are filled with."""
+        return round(float(self.levels["head"][0]))
 
     @classmethod
     def of(cls, subject: Subject, rows: NDArray[np.int64]) -> Common:
         """What batches of `rows` share."""
         marked = with_tumour(subject, np.arange(len(subject)))
         ill = np.unique(subject.labels[marked])
-        levels = [_level(subject, row) for row in rows[subject.told[rows]]]
         return cls(
             donors=rows[marked[rows] & subject.told[rows]],
             healthy=~np.isin(subject.labels, ill) & bool(len(ill)),
-            grey=round(float(np.mean(levels))) if levels else 0,
+            levels=_levels(subject, rows[subject.told[rows]]),
         )
 
 
@@ -68,10 +72,15 @@ def with_tumour(subject: Subject, rows: NDArray[np.int64]) -> Bools:
     return np.array([bool(subject.drawn.masks[row].any()) for row in rows], bool)
 
 
-def _level(subject: Subject, row: np.int64) -> float:
-    """Mean grey level of a picture's head."""
-    inside = np.flatnonzero(subject.regions[row])
-    return float(subject.squares[row].ravel()[inside].mean()) if len(inside) else 0.0
+def _levels(subject: Subject, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Mean over pictures of each region's mean and spread; 0 where there are no pictures."""
+    regions = {"head": (RIM, BRAIN), "brain": (BRAIN,), "rim": (RIM,)}
+    sums = {name: np.zeros(2) for name in regions}
+    for row in rows:
+        one = slice(row, row + 1)
+        for name, values in regions.items():
+            sums[name] += levels_of(subject.squares[one], np.isin(subject.regions[one], values))[0]
+    return {name: (total / max(len(rows), 1)).astype(np.float32) for name, total in sums.items()}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clearhead.audits.areas import AREAS, CHANGES, HOTTEST, Batch, Bools, Bytes, Common, with_tumour
 from clearhead.audits.subject import Subject
-from clearhead.data.fills import FILLS, Hole
+from clearhead.data.fills import FILLS, Hole, levels_of
 from clearhead.measure.baseline import FACTS, score_to_beat
 from clearhead.measure.change import Change, change, margins
 from clearhead.measure.groupwise import mean
@@ -71,11 +71,24 @@ def variants(batch: Batch) -> Iterator[Variant]:
             yield Variant((name, ""), np.flatnonzero(defined), squares[defined])
 
 
+LEVELS = {"brain": "brain", "rim": "rim", "background": "head"}
+"""Whose grey levels, over all pictures, fill an erased region."""
+
+
 def _hole(batch: Batch, name: str, areas: Bools, at: NDArray[np.int64]) -> Hole:
-    """Grey levels are borrowed from the rest of the head; in the brain, from the brain."""
-    within = name in ("tumour", "elsewhere")
-    kept = (batch.regions == BRAIN) if within else batch.head
-    return Hole(batch.squares[at], areas[at], kept[at], batch.rows[at], batch.subject.seed)
+    """An erased region gets one level in all pictures, a smaller area that of what is around it.
+
+    A level of the picture's own would carry what lies outside the region into it: a bright scalp
+    would make a bright brain.
+    """
+    squares, areas = batch.squares[at], areas[at]
+    if name in LEVELS:
+        levels = np.tile(batch.common.levels[LEVELS[name]], (len(at), 1))
+    else:
+        within = name in ("tumour", "elsewhere")
+        around = batch.regions[at] == BRAIN if within else batch.head[at]
+        levels = levels_of(squares, around & ~areas)
+    return Hole(squares, areas, levels, batch.rows[at], batch.subject.seed)
 
 
 @dataclass(frozen=True)

@@ -30,28 +30,43 @@ OVER = 1.7
 
 @dataclass(frozen=True)
 class Hole:
-    """Pictures, the area of each that is erased, and the pixels whose grey levels are borrowed.
+    """Pictures, the area of each that is erased, and the grey level that `mean` and `noise` put in.
 
-    Shapes: `squares` (B, S, S) uint8; `areas` (B, S, S) bool, what is erased; `kept` (B, S, S)
-    bool, where `mean` and `noise` look for grey levels (what of it is erased doesn't count); `rows`
-    (B,) int64, which rows these are: with the seed they decide every random number.
+    Shapes: `squares` (B, S, S) uint8; `areas` (B, S, S) bool, what is erased; `levels` (B, 2)
+    float32, mean and spread of the grey levels, as `levels_of` finds them; `rows` (B,) int64, which
+    rows these are: with the seed they decide every random number.
     """
 
     squares: NDArray[np.uint8]
     areas: NDArray[np.bool_]
-    kept: NDArray[np.bool_]
+    levels: NDArray[np.float32]
     rows: NDArray[np.int64]
     seed: int = 0
 
 
+def levels_of(squares: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Mean and standard deviation of the kept pixels of squares (B, S, S): (B, 2) float32.
+
+    Where nothing is kept, those of the whole picture.
+    """
+    some = np.count_nonzero(kept, axis=(1, 2))
+    kept = kept | (some == 0)[:, None, None]
+    count = kept.sum(axis=(1, 2))
+    grey = np.where(kept, squares, 0).astype(np.float32)
+    centre = grey.sum(axis=(1, 2), dtype=np.float64) / count
+    squared = np.square(grey, out=grey).sum(axis=(1, 2), dtype=np.float64) / count
+    spread = np.sqrt(np.maximum(squared - centre**2, 0))
+    return np.stack([centre, spread], axis=1).astype(np.float32)
+
+
 def mean(hole: Hole) -> NDArray[np.uint8]:
-    """One grey: the mean of the kept pixels. Shape (B, S, S)."""
-    return _filled(hole, _levels(hole)[0][:, None, None])
+    """One grey: the mean level. Shape (B, S, S)."""
+    return _filled(hole, hole.levels[:, 0, None, None])
 
 
 def noise(hole: Hole) -> NDArray[np.uint8]:
-    """Smooth noise with the mean and the spread of the kept pixels. Shape (B, S, S)."""
-    centre, spread = (level[:, None, None] for level in _levels(hole))
+    """Smooth noise with the mean and the spread of the levels. Shape (B, S, S)."""
+    centre, spread = hole.levels.T[..., None, None]
     field = smooth_noise(hole.rows, hole.squares.shape[1], sigma=NOISE_SIGMA, seed=hole.seed)
     return _filled(hole, centre + spread * field)
 
@@ -72,23 +87,6 @@ FILLS: dict[str, Callable[[Hole], NDArray[np.uint8]]] = {
 def _filled(hole: Hole, values: NDArray[np.float32]) -> NDArray[np.uint8]:
     grey = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
     return np.where(hole.areas, grey, hole.squares)
-
-
-def _levels(hole: Hole) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of the kept pixels, (B,) each.
-
-    Where nothing is kept, of all that isn't erased; where everything is erased, 0.
-    """
-    left = ~hole.areas
-    kept = hole.kept & left
-    none = ~kept.any(axis=(1, 2))
-    kept[none] = left[none]
-    count = np.maximum(kept.sum(axis=(1, 2)), 1)
-    grey = np.where(kept, hole.squares, 0).astype(np.float32)
-    centre = grey.sum(axis=(1, 2), dtype=np.float64) / count
-    squared = np.square(grey, out=grey).sum(axis=(1, 2), dtype=np.float64) / count
-    spread = np.sqrt(np.maximum(squared - centre**2, 0))
-    return centre.astype(np.float32), spread.astype(np.float32)
 
 
 def smooth_noise(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from clearhead.measure.bootstrap import Sample, interval, resample
-from clearhead.measure.scores import Score, point_scores
+from clearhead.measure.bootstrap import Sample, counted_scores, interval, resample, roc_auc
+from clearhead.measure.scores import Score
 
 MEASURES = ("roc_auc", "balanced_accuracy", "accuracy")
 """The scores that are compared; `roc_auc` ranks by the margin of the positive class."""
@@ -113,7 +113,26 @@ def _sample(
 
 
 def _points(sample: Sample) -> dict[str, float]:
-    return {name: float(value) for name, value in point_scores(sample).items() if name in MEASURES}
+    """The scores of the sample itself; NaN where undefined."""
+    classes = sample.probabilities.shape[1]
+    cells = np.zeros((1, classes, classes))
+    np.add.at(cells[0], (sample.labels, sample.called), sample.weights)
+    scores = counted_scores(cells)
+    several = sample.present.sum() > 1
+    recalls = scores["sensitivity"][0, sample.present]
+    return {
+        "roc_auc": _ranked(sample) if sample.ranked else np.nan,
+        "balanced_accuracy": float(recalls.mean()) if several else np.nan,
+        "accuracy": float(scores["accuracy"][0]),
+    }
+
+
+def _ranked(sample: Sample) -> float:
+    (target,) = sample.ranked
+    distinct, ranks = np.unique(-sample.probabilities[:, target], return_inverse=True)
+    sides = np.zeros((2, len(distinct), 1))
+    np.add.at(sides[:, :, 0], ((sample.labels != target).astype(int), ranks), sample.weights)
+    return float(roc_auc(sides[0], sides[1])[0])
 
 
 def _score(value: float, drawn: NDArray[np.float64] | None, level: float) -> Score:

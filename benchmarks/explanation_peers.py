@@ -352,9 +352,9 @@ def apart(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
 
 
 def pointing_cost(rounds: int) -> None:
-    """Print the cost of the pointing game over 256 heats of 160×160, Quantus and ours."""
+    """Print the cost of the pointing game over 64 heats of 160×160, Quantus and ours."""
     random = np.random.default_rng(0)
-    heats = random.random((256, 160, 160), np.float32)
+    heats = random.random((64, 160, 160), np.float32)
     masks = np.zeros(heats.shape, bool)
     masks[:, 60:90, 60:90] = True
     ways: dict[str, Callable[[], Any]] = {
@@ -371,7 +371,7 @@ def pointing_cost(rounds: int) -> None:
             s_batch=masks[:, None],
         )
     seconds = cost(ways, rounds)
-    print("\nPointing game, 256 heats of 160×160 (ours with the distances that tolerances need)")
+    print("\nPointing game, 64 heats of 160×160 (ours with the distances that tolerances need)")
     for name, each in seconds.items():
         print(f"  {name:18} {1000 * each:7.1f} ms, {each / seconds['clearhead']:5.2f} × our cost")
     if found.problem:

@@ -38,13 +38,6 @@ def heated(region: int, *, count: int = 24, seed: int = 3) -> Subject:
     return dataclasses.replace(planted_subject(count=count), evidence=maps, grid=WHOLE)
 
 
-def summing(subject: Subject) -> Subject:
-    """The subject with logits that its maps add up to: 4 more for the class that it called."""
-    wanted = 4.0 * np.eye(2, dtype=np.float32)[subject.calls]
-    maps = subject.evidence / subject.evidence.mean((2, 3), keepdims=True) * wanted[..., None, None]
-    return dataclasses.replace(subject, evidence=maps, logits=maps.mean((2, 3)))
-
-
 @pytest.mark.parametrize("looks_at", list(LOOKS))
 def test_a_planted_place_is_told_and_a_clean_net_is_left_alone(looks_at: str) -> None:
     found = levels(where(planted_subject(looks_at=looks_at)))
@@ -81,21 +74,39 @@ def _literal(evidence: NDArray[np.float32], regions: NDArray[np.uint8]) -> list[
 
 def test_all_heat_in_one_region() -> None:
     for region, name in ((BACKGROUND, "background"), (RIM, "rim"), (BRAIN, "brain")):
-        section = where(summing(heated(region)))
+        section = where(heated(region))
         finding = next(each for each in section.findings if each.check == f"where.{name}")
         share = (disc_regions() == region).mean()
         expected = 1.0 if name == "background" else 1 / share
         assert finding.value == pytest.approx(expected)
-        assert finding.level == {"background": "fail", "rim": "warn", "brain": "info"}[name]
+        assert finding.level == {"background": "info", "rim": "warn", "brain": "info"}[name]
 
 
-def test_maps_that_do_not_add_up_never_fail() -> None:
-    subject = summing(heated(BACKGROUND))
-    random = np.random.default_rng(1)
-    torn = subject.evidence * random.uniform(0.2, 5, (len(subject), 1, 1, 1)).astype(np.float32)
-    section = where(dataclasses.replace(subject, evidence=torn))
+def test_heat_in_a_background_on_which_nothing_hangs_is_no_fault() -> None:
+    """The net reads tumours, and its map is hot in the background alone."""
+    section = where(heated(BACKGROUND))
+    assert "0.0 % (0.0–0.0) of these calls change" in message(section, "where.background")
+    assert levels(section)["where.background"] == "info"
+
+
+def test_a_background_that_is_needed_fails_whichever_class_it_speaks_for() -> None:
+    subject = planted_subject(looks_at="background", odd=0)
+    section = where(subject)
+    assert "100.0 % (100.0–100.0) of these calls change" in message(section, "where.background")
+    other = where(dataclasses.replace(subject, positive=1))
+    assert levels(other)["where.background"] == "fail"
+    assert "Where tumour is called" in message(other, "where.background")
+
+
+def test_less_than_half_of_the_heat_in_a_needed_background_is_a_warning() -> None:
+    subject = planted_subject(looks_at="background", odd=0)
+    outside = disc_regions() == BACKGROUND
+    share = outside.mean()
+    maps = np.where(outside, 0.45 / share, 0.55 / (1 - share)).astype(np.float32)
+    maps = np.broadcast_to(maps, (len(subject), 2, SIDE, SIDE))
+    assert share < 0.45
+    section = where(dataclasses.replace(subject, evidence=maps, grid=WHOLE))
     assert levels(section)["where.background"] == "warn"
-    assert "don't add up" in message(section, "where.background")
 
 
 def test_blank_maps_take_no_part() -> None:

@@ -105,7 +105,8 @@ def _exact(subject: Subject) -> Finding:
         verdict = (
             "; the mean of a map and the class's bias make its score exactly (largest deviation "
             f"{_small(found)} of the largest score, in {counted(len(subject), 'picture')}). Heat "
-            "in a place is what that place adds to the score."
+            "in a cell of the map is what that cell adds to the score; the cell itself sees more "
+            "of the picture than the place it lies over."
         )
     else:
         verdict = (

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.audits.beside import CONTROL_WORDS, HEAT, heats_beside
-from clearhead.audits.maps import add_up
 from clearhead.audits.phrases import counted, interval, percent_of, ranged
+from clearhead.audits.pictures import evenly
 from clearhead.audits.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
-from clearhead.audits.subject import Subject
+from clearhead.audits.subject import BATCH, Subject
 from clearhead.measure.groupwise import mean
 from clearhead.measure.localisation import area_shares, density, distances, heat_shares
 from clearhead.measure.scores import Score
@@ -22,6 +22,10 @@ MOST = 0.5
 """Share of the heat from which it is said that most of it lies somewhere."""
 UNTOLD = 0.2
 """Share of pictures without regions from which it is warned."""
+CHANGED = 0.2
+"""Share of calls that change with the background emptied from which they hang on it."""
+EMPTIED = 256
+"""Pictures of a class whose background is emptied."""
 TOUCHES_PX = 0.02
 """A tumour this near to the rim touches it, as a share of the square's side."""
 SHOWN = 8
@@ -111,33 +115,69 @@ def _touching(masks: NDArray[np.bool_], regions: NDArray[np.uint8]) -> NDArray[n
 
 
 def _background(shares: Shares) -> Finding:
-    """Fails where most heat of tumour calls lies where there is no head, beyond doubt.
+    """Fails where most heat for a class lies where there is no head and the calls hang on it.
 
-    Only maps that add up to the score can fail: heat of others may be the method's own.
+    Heat alone proves nothing: a cell of the map over the background knows of the brain as well,
+    through the net's field of view and where it normalises over the picture. So the background is
+    emptied, and the calls that change are counted.
     """
-    spot = _spot(shares, BACKGROUND)
-    sums = add_up(shares.subject)
-    fails = spot.most and spot.positive and sums
-    level = "fail" if fails else "warn" if spot.most or (spot.positive and spot.dense) else "info"
-    said = _sentence(shares, BACKGROUND, spot.target)
-    if fails:
-        said += (
-            " Most of the evidence is where nothing medical is: look for marks, letters and "
-            "borders that go with the class, and read what happens when the background is erased."
-        )
-    elif level == "warn":
-        said += " Nothing medical is there: look at the pictures below." + _absence(shares, spot)
-        said += (
-            ""
-            if sums
-            else (
-                " The maps of this net don't add up to its scores, so that part of this may be the "
-                "method's own: the causal tests decide."
-            )
-        )
-    return Finding(
-        "where.background", level, said, spot.share.value, interval(spot.share), MOST, figure=FIGURE
+    every = [_spot_of(shares, k, BACKGROUND) for k in range(len(shares.subject.classes))]
+    judged = _target(shares)
+    tried = [(spot, _changed(shares, spot.target)) for spot in every if spot.dense]
+    needed = [pair for pair in tried if surely_above(pair[1], CHANGED)]
+    spot, changed = max(
+        needed or tried or [(every[judged], Score(None))],
+        key=lambda pair: (bool(needed) and pair[0].most, pair[0].positive),
     )
+    level = ("fail" if spot.most else "warn") if needed else "info"
+    return Finding(
+        "where.background",
+        level,
+        _sentence(shares, BACKGROUND, spot.target) + _said(changed, level),
+        spot.share.value,
+        interval(spot.share),
+        MOST,
+        figure=FIGURE,
+    )
+
+
+def _said(changed: Score, level: str) -> str:
+    """What emptying the background does to the calls, and what follows."""
+    if changed.value is None:
+        return ""
+    said = f" With the background emptied, {ranged(changed)} of these calls change"
+    if level == "info":
+        return (
+            f"{said}: they hardly hang on what is there. Such heat tells little of places: over "
+            "the background a net still knows of the brain, by its field of view and by "
+            "normalising over the picture."
+        )
+    return (
+        f"{said}: they hang on something that is no part of the head. Look for marks, letters and "
+        "borders that go with the class."
+    )
+
+
+def _changed(shares: Shares, target: int) -> Score:
+    """Share of the calls of a class that change where the background is emptied, by group.
+
+    Each picture's background becomes its own median grey there: marks go, and no edge comes.
+    """
+    subject = shares.subject
+    rows = np.array(evenly(shares.rows[shares.called(target)], EMPTIED), np.int64)
+    changed = np.empty(len(rows))
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        squares = _emptied(subject.squares[part], subject.regions[part])
+        changed[start : start + BATCH] = subject.predict(squares).argmax(1) != target
+    return mean(changed, subject.groups[rows], resamples=subject.resamples, seed=subject.seed)
+
+
+def _emptied(squares: NDArray[np.uint8], regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    outside = regions == BACKGROUND
+    pairs = zip(squares, outside, strict=True)
+    grey = [np.median(square[out]) if out.any() else 0 for square, out in pairs]
+    return np.where(outside, np.array(grey, np.uint8)[:, None, None], squares)
 
 
 def _rim(shares: Shares) -> Finding:
@@ -234,13 +274,17 @@ class Spot:
 def _spot(shares: Shares, region: int, but: NDArray[np.bool_] | None = None) -> Spot:
     """The class to speak of: the judged one; another where only that one's heat is striking."""
     judged = _target(shares)
-    spots = [
-        Spot(k, k == judged, shares.share(region, keep), shares.density(region, keep))
-        for k in range(len(shares.subject.classes))
-        for keep in [_kept(shares, k, but)]
-    ]
+    spots = [_spot_of(shares, k, region, but) for k in range(len(shares.subject.classes))]
     mine = spots[judged]
     return mine if mine.dense else next((spot for spot in spots if spot.most), mine)
+
+
+def _spot_of(
+    shares: Shares, target: int, region: int, but: NDArray[np.bool_] | None = None
+) -> Spot:
+    keep = _kept(shares, target, but)
+    share, dense = shares.share(region, keep), shares.density(region, keep)
+    return Spot(target, target == _target(shares), share, dense)
 
 
 def _kept(shares: Shares, target: int, but: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -22,9 +22,9 @@ MAKERS: dict[str, Maker] = {"unet": unet, "classical": classical}
 `unet` was trained on generated heads and expects a Dice; `classical` judges shape and edges.
 """
 
-DEFAULT = "classical"
+DEFAULT = "unet"
 
-SURE = 0.5
+SURE = 0.6
 """Regions less sure than this are not used: the slice counts as one that can't be told."""
 
 SCAN_PX = 192

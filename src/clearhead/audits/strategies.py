@@ -43,7 +43,7 @@ from clearhead.types import BACKGROUND, BRAIN, REGIONS, Finding
 MOST = 8
 """Most kinds of each class."""
 
-TYPICAL = 8
+TYPICAL = 7
 """Pictures shown of each kind, each of another group."""
 
 CLEAR = 0.05

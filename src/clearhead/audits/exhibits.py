@@ -107,27 +107,31 @@ class Exhibits:
         squares: NDArray[np.uint8],
         *,
         shift: tuple[int, int] = (0, 0),
+        methods: Sequence[str] | None = None,
         label: str = "",
     ) -> Heats:
         """Heat of every method and control in squares (N, S, S), row by row as the subject's.
 
         `classifier` may be another one of the same grid. The class explained stays the one that
         the subject calls. With a `shift` the squares have been moved, and the heat is moved back.
+        With `methods`, those alone and the controls; `other` is then of the first of them.
         """
+        methods = self.methods if methods is None else methods
         every = np.arange(len(self))
         starts = every[::BATCH]
-        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self.methods}
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in methods}
         for start in self.subject.progress(starts, total=len(starts), label=label):
             rows = every[start : start + BATCH]
             targets = self.subject.calls[rows]
-            maps = evidence_of(classifier, squares[rows], targets, self.methods, self.score)
+            maps = evidence_of(classifier, squares[rows], targets, methods, self.score)
             for name, (values, grid) in maps.items():
                 found[name].append(self.patches.of_maps(np.maximum(values, 0), grid, shift))
         heats = {name: np.concatenate(parts) for name, parts in found.items()}
         same = squares is self.subject.squares and not any(shift)
         known = self._as_they_are if same else self._controls(squares, shift)
         if "other" in self.controls:
-            known = {**known, "other": heats[self.chosen][self.strangers]}
+            habit = heats[self.chosen if self.chosen in heats else methods[0]]
+            known = {**known, "other": habit[self.strangers]}
         return {**heats, **{name: known[name] for name in self.controls}}
 
     @cached_property

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from clearhead.data.canvas import Grid
 from clearhead.errors import MissingExtra, RecipeError
 from clearhead.heat.cams import CAMS
-from clearhead.heat.evidence import class_evidence, coincide, evidence
+from clearhead.heat.evidence import class_evidence, coincide, evidence, evidences
 from clearhead.heat.methods import METHODS
 from clearhead.heat.seen import SCORES
 from clearhead.model.classifier import Classifier, build
@@ -23,8 +23,6 @@ from clearhead.types import Recipe
 from small_nets import SIDE, Small, small_classifier, small_squares
 
 EVERY = pytest.mark.parametrize("method", list(METHODS))
-
-GRADIENT_FREE = ("score_cam", "ablation_cam", "occlusion", "rise")
 
 LINEAR = (
     "grad_cam",
@@ -74,6 +72,31 @@ def test_all_classes_at_once_are_each_class_by_itself(method: str, score: str) -
     named = evidence(classifier, squares, target=called.targets, method=method, score=score)
     assert torch.equal(called.targets, called.logits.argmax(1))
     close(named.maps, called.maps)
+
+
+def test_several_methods_at_once_are_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, squares = small_classifier(), small_squares(3)
+    target = torch.tensor([2, 0, 1])
+    passes: list[int] = []
+    features = Small.features
+
+    def watched(self: Small, x: Tensor) -> Tensor:
+        passes.append(len(x))
+        return features(self, x)
+
+    monkeypatch.setattr(Small, "features", watched)
+    together = evidences(classifier, squares, METHODS, target=target, score="margin")
+    evidences(classifier, squares, CAMS)
+    assert passes[0] == passes[-1] == 3
+    assert passes.count(3) == 2  # the backbone once for all methods of maps
+    assert list(together) == list(METHODS)
+    for method, found in together.items():
+        alone = evidence(classifier, squares, method=method, target=target, score="margin")
+        close(found.maps, alone.maps)
+        assert (found.grid, found.unit) == (alone.grid, alone.unit)
+    mixed = evidences(classifier, squares, ("grad_cam", "occlusion"), stage="early")
+    assert mixed["grad_cam"].grid == Grid(0.0, 2.0)
+    close(mixed["occlusion"].maps, evidence(classifier, squares, method="occlusion").maps)
 
 
 @pytest.mark.parametrize("method", LINEAR)

@@ -65,12 +65,33 @@ def evidence(
     Errors: `RecipeError` for an unknown score, method, stage or class and for a net without a seam,
     `MissingExtra`.
     """
+    methods = (method,)
+    return evidences(classifier, squares, methods, target=target, score=score, stage=stage)[method]
+
+
+def evidences(
+    classifier: Classifier,
+    squares: Tensor,
+    methods: Iterable[str],
+    *,
+    target: int | Tensor | None = None,
+    score: str = "logit",
+    stage: str | None = None,
+) -> dict[str, Evidence]:
+    """Evidence by each of several methods, see `evidence`; the backbone runs once.
+
+    Class activation maps share the head's gradient besides. A `stage` goes to the methods that look
+    at one.
+    """
 
     def asked(logits: Tensor) -> Tensor:
         return _targets(target, logits)
 
-    found, targets = _evidence(classifier, squares, asked, score, method, stage)
-    return Evidence(found.maps[:, 0], found.logits, targets[:, 0], found.grid, found.unit)
+    found, targets = _evidence(classifier, squares, asked, score, tuple(methods), stage)
+    return {
+        name: Evidence(one.maps[:, 0], one.logits, targets[:, 0], one.grid, one.unit)
+        for name, one in found.items()
+    }
 
 
 def _targets(target: int | Tensor | None, logits: Tensor) -> Tensor:
@@ -93,12 +114,12 @@ def class_evidence(
     stage: str | None = None,
 ) -> ClassEvidence:
     """Evidence for every class in squares (B, 1, S, S); the backbone runs once. See `evidence`."""
+    return _evidence(classifier, squares, _every, score, (method,), stage)[0][method]
 
-    def every(logits: Tensor) -> Tensor:
-        classes = torch.arange(logits.shape[1], device=logits.device)
-        return classes.expand(len(logits), -1)
 
-    return _evidence(classifier, squares, every, score, method, stage)[0]
+def _every(logits: Tensor) -> Tensor:
+    """Class indices (B, K)."""
+    return torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
 
 
 def _evidence(
@@ -106,24 +127,35 @@ def _evidence(
     squares: Tensor,
     asked: Callable[[Tensor], Tensor],
     score: str,
-    name: str,
+    names: tuple[str, ...],
     stage: str | None,
-) -> tuple[ClassEvidence, Tensor]:
-    """Evidence (B, T, h, w) for the targets that are asked for, and these, (B, T)."""
+) -> tuple[dict[str, ClassEvidence], Tensor]:
+    """Evidence (B, T, h, w) by each method for the targets that are asked for; these, (B, T)."""
+    _check(score, names, stage)
+    place = stage_called(classifier.net, stage)
+    graph = any(METHODS[name].graph for name in names)
+    found = {}
+    # A caller inside inference mode could have no gradient at all.
+    with evaluating(classifier), torch.inference_mode(False):
+        seen = look(classifier, squares, place, score, asked, graph=graph)
+        for name in names:
+            with torch.set_grad_enabled(METHODS[name].graph):
+                maps, grid = METHODS[name].maps(seen)
+            unit = METHODS[name].unit(score)
+            found[name] = ClassEvidence(maps.detach(), seen.logits.detach(), grid, unit)
+    return found, seen.targets
+
+
+def _check(score: str, names: tuple[str, ...], stage: str | None) -> None:
     if score not in SCORES:
         raise RecipeError(f"score is {score!r}: expected {', '.join(SCORES)}")
-    if name not in METHODS:
-        raise RecipeError(f"method is {name!r}: expected {', '.join(METHODS)}")
-    method = METHODS[name]
-    if stage is not None and not method.staged:
-        raise RecipeError(f"{name} looks at the picture and at no stage: leave stage {stage!r} out")
-    place = stage_called(classifier.net, stage)
-    # A caller inside inference mode could have no gradient at all.
-    with evaluating(classifier), torch.inference_mode(False), torch.set_grad_enabled(method.graph):
-        seen = look(classifier, squares, place, score, asked, graph=method.graph)
-        maps, grid = method.maps(seen)
-    found = ClassEvidence(maps.detach(), seen.logits.detach(), grid, method.unit(score))
-    return found, seen.targets
+    for name in names:
+        if name not in METHODS:
+            raise RecipeError(f"method is {name!r}: expected {', '.join(METHODS)}")
+    if stage is not None and not any(METHODS[name].staged for name in names):
+        raise RecipeError(
+            f"{' and '.join(names)} looks at the picture and at no stage: leave stage {stage!r} out"
+        )
 
 
 def coincide(
@@ -140,9 +172,11 @@ def coincide(
     agree says something of the net's head and nothing of where the evidence lies. Groups and their
     members stand in the order given.
     """
+    names = tuple(methods)
+    found, _ = _evidence(classifier, squares, _every, score, names, stage)
     groups: list[tuple[Tensor, list[str]]] = []
-    for name in methods:
-        maps = class_evidence(classifier, squares, score=score, method=name, stage=stage).maps
+    for name in names:
+        maps = found[name].maps
         for known, members in groups:
             if _same(known, maps):
                 members.append(name)

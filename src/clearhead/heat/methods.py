@@ -44,15 +44,12 @@ def _weighed(name: str, seen: Seen) -> tuple[Tensor, Grid]:
     In the unit of the score it is multiplied by the number of cells: a value is then what the score
     would get if the whole plane were like that cell, and the mean over the plane what it does get.
     """
-    cells = seen.maps.shape[2] * seen.maps.shape[3] if name not in UNITS else 1
+    maps, cam = seen.maps.detach().float(), CAMS[name]
+    targets = seen.targets.shape[1]
     if name == "eigen_cam":  # knows no class
-        heat = CAMS[name](seen.maps.detach().float(), seen.maps.detach().float())
-        return heat[:, None].repeat(1, seen.targets.shape[1], 1, 1), seen.stage.grid
-    values = seen.asked(seen.scores).sum(0)
-    heats = []
-    for place, value in enumerate(values):
-        (gradients,) = torch.autograd.grad(value, seen.maps, retain_graph=place + 1 < len(values))
-        heats.append(CAMS[name](seen.maps.detach().float(), gradients.float()) * cells)
+        return cam(maps, maps)[:, None].repeat(1, targets, 1, 1), seen.stage.grid
+    cells = 1 if name in UNITS else maps.shape[2] * maps.shape[3]
+    heats = [cam(maps, seen.gradient(place).float()) * cells for place in range(targets)]
     return torch.stack(heats, 1), seen.stage.grid
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -66,6 +67,27 @@ class Seen:
     def scores_of_maps(self, maps: Tensor) -> Tensor:
         """Scores (B, K) of maps (B, C, h, w), the rest of the net once."""
         return scores_of(self.classifier, self.stage.head(maps.clone()), self.score)
+
+    def gradient(self, place: int) -> Tensor:
+        """Gradient (B, C, h, w) of each picture's score for target `place` by the stage's maps.
+
+        The last one is kept: methods that weigh the same maps share it.
+        """
+        if place not in self._kept:
+            self._kept.clear()
+            (found,) = torch.autograd.grad(
+                self._values[:, place].sum(), self.maps, retain_graph=True
+            )
+            self._kept[place] = found
+        return self._kept[place]
+
+    @cached_property
+    def _kept(self) -> dict[int, Tensor]:
+        return {}
+
+    @cached_property
+    def _values(self) -> Tensor:
+        return self.asked(self.scores)
 
     def asked(self, every: Tensor) -> Tensor:
         """Of values (B, K, …) for every class those for the targets, (B, T, …)."""

@@ -652,7 +652,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}\n")
     every = list(columns())
-    print("| defect | " + " | ".join(f"{each.name} {each.version}" for each in every) + " |")
+    print("| defect | " + " | ".join(f"{each.name} ({each.version})" for each in every) + " |")
     print("|---" * (len(every) + 1) + "|")
     for defect, *cells in zip(
         [*MAPS, *NETS, *GAMES], *(each.verdicts() for each in every), strict=True

@@ -214,3 +214,14 @@ def test_hellinger_distance_of_two_normal_distributions() -> None:
     overlap = np.sqrt(2 * 1 * 2 / (1 + 4)) * np.exp(-(1.5**2) / (4 * (1 + 4)))
     found = hellinger(first / first.sum(), second / second.sum())
     assert found == pytest.approx(np.sqrt(1 - overlap), abs=1e-4)
+
+
+def test_a_lone_odd_map_is_no_kind_and_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "MOST_COMPARED", 20)
+    random = np.random.default_rng(8)
+    centres = np.full((80, 2), 10.0) + random.normal(0, 0.3, (80, 2))
+    centres[0] = 24
+    maps = spot_maps(centres, 3.0, random)
+    assert len(strategies(maps, np.arange(80), most=3)) == 1
+    places = np.concatenate([np.zeros((79, 2)), [[50.0, 50.0]]]) + random.normal(0, 0.01, (80, 2))
+    assert -1 <= measure._silhouette(places, np.ones(80), 2, seed=0) <= 1

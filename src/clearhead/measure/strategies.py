@@ -331,10 +331,10 @@ def _apart(places: NDArray[Any], each: NDArray[np.float64], count: int, seed: in
 
 def _silhouette(places: NDArray[Any], each: NDArray[np.float64], count: int, seed: int) -> float:
     labels = _kmeans(places, each, count, seed).labels_
-    if len(np.unique(labels)) < 2:
-        return -1.0
-    most = min(MOST_COMPARED, len(places))
-    return float(silhouette_score(places, labels, sample_size=most, random_state=seed))
+    some = np.random.default_rng(seed).permutation(len(places))[:MOST_COMPARED]
+    if len(np.unique(labels[some])) < 2:
+        return -1.0  # all but a few in one cluster: as bad as can be
+    return float(silhouette_score(places[some], labels[some]))
 
 
 def _ordered(

@@ -229,8 +229,8 @@ def _compared(
     theirs = found.score(measure, keep, best)
     above = gain.low is not None and gain.low > 0
     verdict = (
-        f" Of the controls, which know nothing of the classifier, {CONTROL_WORDS[best]} does best "
-        f"with {percent_of(theirs)}: the difference is {points(gain)}"
+        " The best of the controls, which know nothing of the classifier, reaches "
+        f"{percent_of(theirs)} ({CONTROL_WORDS[best]}): the difference is {points(gain)}"
     )
     words = "." if above else _doubt(gain)
     return Finding(

@@ -122,13 +122,11 @@ def _background(shares: Shares) -> Finding:
     emptied, and the calls that change are counted.
     """
     every = [_spot_of(shares, k, BACKGROUND) for k in range(len(shares.subject.classes))]
-    judged = _target(shares)
-    tried = [(spot, _changed(shares, spot.target)) for spot in every if spot.dense]
-    needed = [pair for pair in tried if surely_above(pair[1], CHANGED)]
-    spot, changed = max(
-        needed or tried or [(every[judged], Score(None))],
-        key=lambda pair: (bool(needed) and pair[0].most, pair[0].positive),
-    )
+    tried = {spot: _changed(shares, spot.target) for spot in every if spot.dense}
+    needed = [spot for spot in tried if surely_above(tried[spot], CHANGED)]
+    spoken = _spot(shares, BACKGROUND)
+    spot = max(needed, key=lambda spot: (spot.most, spot.positive)) if needed else spoken
+    changed = tried.get(spot, Score(None))
     level = ("fail" if spot.most else "warn") if needed else "info"
     return Finding(
         "where.background",
@@ -334,8 +332,8 @@ def _best_control(shares: Shares, keep: NDArray[np.bool_]) -> str:
     each = {name: shares.density(BRAIN, keep, name).value or 0.0 for name in CONTROL_WORDS}
     best = max(each, key=lambda name: each[name])
     return (
-        f" Of the controls, which know nothing of the classifier, {CONTROL_WORDS[best]} gets the "
-        f"most: {each[best]:.2f} times."
+        " The best of the controls, which know nothing of the classifier, reaches "
+        f"{each[best]:.2f} times ({CONTROL_WORDS[best]})."
     )
 
 

@@ -135,7 +135,7 @@ def test_a_net_that_reads_sharpness_loses_by_blur() -> None:
             return torch.nn.functional.avg_pool2d(torch.cat([fine * 0.5, 0 * fine + 1], 1), 4)
 
     labels = np.arange(60) % 2
-    board = 24 * (np.indices((SIDE, SIDE)).sum(0) % 2)
+    board = 13 * (np.indices((SIDE, SIDE)).sum(0) % 2)
     squares = (100 + board * (labels == 0)[:, None, None]).astype(np.uint8)
     random = np.random.default_rng(0)
     squares = squares + random.integers(0, 3, squares.shape).astype(np.uint8)

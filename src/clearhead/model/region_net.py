@@ -111,7 +111,8 @@ def likeliest(logits: Tensor) -> Tensor:
     """
     background, rim, brain = logits
     head = torch.maximum(rim, brain) > background
-    return head.byte() + (head & (brain > rim)).byte()
+    labels: Tensor = head.byte() + (head & (brain > rim)).byte()
+    return labels
 
 
 def at_side(x: Tensor) -> Tensor:

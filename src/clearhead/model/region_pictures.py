@@ -280,7 +280,8 @@ def _clouds(chance: Chance) -> Tensor:
     reach = (rows**2 + columns**2).sqrt().clamp(min=1 / SIDE)
     waves = torch.fft.rfft2(chance.noise(1, SIDE, SIDE)) * reach ** -chance.uniform(0, 2.2)
     x = torch.fft.irfft2(waves, s=(SIDE, SIDE))
-    return (0.5 + 0.25 * x / x.std((2, 3), keepdim=True)).clamp(0, 1)
+    even: Tensor = 0.5 + 0.25 * x / x.std((2, 3), keepdim=True)
+    return even.clamp(0, 1)
 
 
 def _leaves(chance: Chance) -> Tensor:

@@ -163,6 +163,8 @@ def test_the_headline_follows_levels_and_survives_any_finding() -> None:
     many = [Finding(check, "fail", "x.") for check in list(FAULTS)[:5]]
     assert headline(of(*many)).endswith("and 2 more.")
     assert "look outside the brain" in headline(of(Finding("strategies.2", "warn", "x.")))
+    notes = [Finding(check, "info", f"{check} is told.") for check in ("maps.blank", "need.brain")]
+    assert verdict(of(*notes)).startswith("need.brain is told. A research tool")
     assert verdict(of()) == "A research tool, not a medical device."
 
 
@@ -354,12 +356,12 @@ def test_lines_and_bands_stand_where_their_values_are() -> None:
 def test_lines_are_told_apart_without_colour_and_controls_stay_back() -> None:
     x = (0.0, 1.0)
     many = tuple(Curve(str(n), x, (float(n), n + 1.0)) for n in range(16))
-    chart = Curves("c", "C", "x", "y", (*many, Curve("r", x, (1.0, 1.0), tone="control")))
-    plot = charts.plot(chart)
-    assert len({(line.look, line.shape) for line in plot.lines}) == 17
+    blind = tuple(Curve(f"r{n}", x, (1.0, 1.0), tone="control") for n in range(6))
+    plot = charts.plot(Curves("c", "C", "x", "y", (*many, *blind)))
+    assert len({(line.look, line.shape) for line in plot.lines}) == 22
     first = [line.look.split()[1] for line in plot.lines[:4]]
     assert len(set(first)) == 4  # dashes alone tell four lines apart
-    assert [line.control for line in plot.lines] == [False] * 16 + [True]
+    assert [line.control for line in plot.lines] == [False] * 16 + [True] * 6
     assert "control" in plot.lines[-1].look
 
 

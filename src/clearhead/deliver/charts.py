@@ -15,6 +15,8 @@ from clearhead.audits.section import Cell, Curve, Curves, Dots, Mark, Shares, Ta
 
 LEVEL_PX = 14
 """Height that each series takes in a row."""
+CONTROL_DASHES = 7
+"""Dashes of control lines, which are all grey."""
 MOST_TICKS = 6
 MOST_ROWS = 300
 """Rows of a table on the page; the rest are counted."""
@@ -367,7 +369,7 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
 def _style(index: int, control: bool) -> tuple[str, int]:
     """Classes and shape: sixteen pairs of colour and dash before one returns."""
     if control:
-        return f"control d{index % 4}", 0
+        return f"control d{index % CONTROL_DASHES}", 0
     return f"l{index % 4} d{(index + index // 4) % 4}", index % 4
 
 

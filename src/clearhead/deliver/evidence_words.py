@@ -30,10 +30,10 @@ FAULTS = {
     "need.flip": "its calls change when left and right are swapped",
     "need.blur": "its score depends on sharpness",
     "need.resample": "its score depends on resolution",
-    "where.brain": "its heat lies no denser in the brain than by chance",
+    "where.brain": "its heat lies no denser in the brain than if it were spread evenly",
     "where.rim": "its heat gathers in scalp and skull",
     "where.background": "its heat gathers outside the head",
-    "lesions.pointing": "its heat finds tumours no better than chance",
+    "lesions.pointing": "its heat points at tumours no better than a map that knows nothing",
     "faithful.deletion": "erasing the hottest places first does no more than erasing at random",
     "faithful.insertion": "showing the hottest places first does no more than showing at random",
     "randomised.model": "heatmaps stay when the net's weights are drawn anew",
@@ -48,19 +48,25 @@ FAULTS = {
 }
 """What a finding that fails or warns says, by its id."""
 
+ALWAYS = ("calls.right", "need.brain", "where.brain", "lesions.pointing")
+"""Findings whose first sentence the paragraph tells whatever they say, where they are there."""
+
 STORY = (
     "calls.right",
+    "calls.seen",
     "need.brain",
+    "need.outline",
     "need.tumour",
     "where.brain",
     "lesions.pointing",
     "strategies.1",
     "maps.blank",
     "faithful.deletion",
+    "faithful.insertion",
     "randomised.model",
     "repeatable.seeds",
 )
-"""Findings whose first sentence the paragraph tells, in this order, where they are there."""
+"""The order of the paragraph; those that aren't told always are told where they fail or warn."""
 
 MOST_FAULTS = 3
 """Faults that the headline names; the rest are counted."""
@@ -126,7 +132,11 @@ def _faults(audit: EvidenceAudit, level: str) -> list[str]:
 def verdict(audit: EvidenceAudit) -> str:
     """A paragraph of what was found, with its numbers."""
     known: Mapping[str, Finding] = {finding.check: finding for finding in audit.findings}
-    told = [first_sentence(known[check].message) for check in STORY if check in known]
+    told = [
+        first_sentence(known[check].message)
+        for check in STORY
+        if check in known and (check in ALWAYS or known[check].level != "info")
+    ]
     return " ".join([*told, "A research tool, not a medical device."])
 
 

@@ -84,9 +84,9 @@ def test_smooth_grad_averages_the_gradient_over_noise_of_the_stated_size() -> No
 def test_noise_is_the_same_for_every_picture_and_the_callers_is_untouched() -> None:
     classifier, squares = small_classifier(), small_squares(3)
     torch.manual_seed(5)
-    first = evidence(classifier, squares, target=0, method="smooth_grad").maps
     following = torch.rand(1)
     torch.manual_seed(5)
+    first = evidence(classifier, squares, target=0, method="smooth_grad").maps
     assert torch.equal(torch.rand(1), following)
     again = evidence(classifier, squares.flip(0), target=0, method="smooth_grad").maps
     torch.testing.assert_close(again.flip(0), first)

@@ -16,9 +16,9 @@ from clearhead.errors import MissingExtra, RecipeError
 from clearhead.heat.cams import CAMS
 from clearhead.heat.evidence import class_evidence, coincide, evidence, evidences
 from clearhead.heat.methods import METHODS
-from clearhead.heat.seen import SCORES
+from clearhead.heat.seen import SCORES, look
 from clearhead.model.classifier import Classifier, build
-from clearhead.model.nets import CompactNet
+from clearhead.model.nets import CompactNet, stages_of
 from clearhead.types import Recipe
 from small_nets import SIDE, Small, small_classifier, small_squares
 
@@ -162,6 +162,30 @@ def test_the_classifier_is_left_as_it_was(method: str, breaks: bool) -> None:
         evidence(classifier, squares, method=method)
     assert state_of(classifier) == before
     assert torch.equal(squares, kept)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "ablation_cam", "smooth_grad"])
+def test_a_net_in_training_is_explained_as_it_predicts(method: str) -> None:
+    torch.manual_seed(0)
+    classifier = build(Recipe.preset("compact", size_px=48, dropout=0.9), 3)
+    squares = torch.randint(0, 256, (2, 1, 48, 48), dtype=torch.uint8)
+    training = evidence(classifier.train(), squares, target=0, method=method)
+    assert classifier.training
+    predicting = evidence(classifier.eval(), squares, target=0, method=method)
+    assert torch.equal(training.logits, predicting.logits)
+    close(training.maps, predicting.maps)
+
+
+def test_values_given_to_a_net_that_works_in_place_stay_as_they_are() -> None:
+    classifier = small_classifier(in_place=True)
+    stage = stages_of(classifier.net)[0]
+    with torch.no_grad():
+        seen = look(classifier, small_squares(2), stage, "logit", lambda _: _, graph=False)
+        for given, score in ((seen.maps, seen.scores_of_maps), (seen.x - 1, seen.scores_of_inputs)):
+            kept = given.clone()
+            score(given)
+            assert float(given.min()) < 0  # there is something to rectify
+            assert torch.equal(given, kept)
 
 
 def broken(self: object, maps: Tensor) -> Tensor:

@@ -45,6 +45,9 @@ DRAWS = 2
 BLUR = 0.1
 """Spread of the blur as a share of the square's side: of the head, a blob is left."""
 
+ROOM = 0.05
+"""Where the probability falls by less than this when all is blurred, no order can show much."""
+
 WAYS = ("deletion", "insertion")
 
 
@@ -83,7 +86,7 @@ def faithful(exhibits: Exhibits) -> Judged:
     section = Section(
         "faithful",
         "Does the score follow the heat?",
-        tuple(_finding(some, areas, gains[way], way) for way in (0, 1)),
+        tuple(_finding(some, areas, gains[way], found[some.chosen], way) for way in (0, 1)),
         tables=(_table(some, areas, margins, gains), _by_call(some, areas, found[some.chosen])),
         dots=tuple(_dots(some, gains[way], way) for way in (0, 1)),
         curves=tuple(_curves(some, found, way) for way in (0, 1)),
@@ -215,7 +218,9 @@ def areas_of(curves: dict[str, NDArray[np.float64]]) -> Areas:
 # --- What it says -----------------------------------------------------------------------------
 
 
-def _finding(exhibits: Exhibits, areas: Areas, gains: dict[str, Score], way: int) -> Finding:
+def _finding(
+    exhibits: Exhibits, areas: Areas, gains: dict[str, Score], mine: Removal, way: int
+) -> Finding:
     name = exhibits.chosen
     gain, ends = gains[name], interval(gains[name])
     better = ends is not None and ends[0] > 0
@@ -226,7 +231,7 @@ def _finding(exhibits: Exhibits, areas: Areas, gains: dict[str, Score], way: int
         "info" if better and not beaten else "warn",
         f"{_told(way)} in the order of {name} leaves an area of {_number(area)} under the "
         f"probability of the class called, in random order {_number(chance)}: "
-        f"{_verdict(better, gain, ends)}.{_beaten(beaten)}{_blank(exhibits)}",
+        f"{_verdict(better, gain, ends)}.{_beaten(beaten)}{_silent(mine)}{_blank(exhibits)}",
         gain.value,
         ends,
         limit=0.0,
@@ -263,6 +268,18 @@ def _beaten(controls: list[str]) -> str:
     if not controls:
         return ""
     return f" Heat that knows nothing of the classifier does better: {', '.join(controls)}."
+
+
+def _silent(mine: Removal) -> str:
+    """How many pictures keep their probability when all is blurred, in words."""
+    fall = mine.probability[0, :, 0] - mine.probability[0, :, -1]
+    count = int(np.count_nonzero(fall < ROOM))
+    if not count:
+        return ""
+    return (
+        f" {counted(count, 'picture')} of {len(fall)} keep the probability of their call when all "
+        "is blurred: of those the curves say nothing."
+    )
 
 
 def _blank(exhibits: Exhibits) -> str:

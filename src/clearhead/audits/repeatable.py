@@ -62,12 +62,13 @@ def check_seeds(run: Run, seeds: Sequence[Run]) -> None:
                 f"{other.folder} differs from {run.folder} in more than its seed: train it with "
                 "the same settings and another --seed"
             )
-        twin = known.setdefault(_digest(other), other)
-        if twin is not other:
+        digest = _digest(other)
+        if digest in known:
             raise RunError(
-                f"{other.folder} holds the same weights as {twin.folder}: nothing to compare; "
-                "train it with another --seed"
+                f"{other.folder} holds the same weights as {known[digest].folder}: nothing to "
+                "compare; train it with another --seed"
             )
+        known[digest] = other
 
 
 def _digest(run: Run) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -331,7 +333,7 @@ def test_more_pictures_are_drawn_evenly_over_the_groups(monkeypatch: pytest.Monk
 
 def test_nothing_of_the_subject_changes() -> None:
     own = planted_subject(count=20)
-    held = (own.squares, own.regions, own.evidence, own.drawn.masks)
+    held: list[NDArray[Any]] = [own.squares, own.regions, own.evidence, own.drawn.masks]
     before = [np.array(values) for values in held]
     react(own)
     for values, kept in zip(held, before, strict=True):

@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     # nouns
+    "Classifier": "clearhead.model.classifier",
     "DataAudit": "clearhead.audits.section",
+    "EvidenceAudit": "clearhead.audits.section",
     "ClearheadError": "clearhead.errors",
     "Explanation": "clearhead.types",
     "Facts": "clearhead.types",
@@ -21,9 +23,13 @@ _HOMES = {
     "Manifest": "clearhead.types",
     "Prediction": "clearhead.types",
     "Recipe": "clearhead.types",
+    "Regions": "clearhead.model.regions",
     "Run": "clearhead.model.run",
     "Scan": "clearhead.types",
+    "Subject": "clearhead.audits.subject",
     # stages, each a command of the same name
+    "audit": "clearhead.audits.audit",
+    "bench": "clearhead.audits.bench",
     "check": "clearhead.audits.check",
     "demo": "clearhead.app.demo",
     "download": "clearhead.data.download",
@@ -34,19 +40,27 @@ _HOMES = {
     "phantom": "clearhead.data.phantom",
     "report": "clearhead.deliver.report",
     "resume": "clearhead.model.train",
+    "selftest": "clearhead.audits.selftest",
     "split": "clearhead.data.split",
     "train": "clearhead.model.train",
     # what stages leave and take
     "copies_across": "clearhead.data.split",
     "copy_report": "clearhead.data.copies",
     "display_scale": "clearhead.heat.scale",
+    "evidence": "clearhead.heat.evidence",
+    "examine": "clearhead.audits.audit",
     "load_manifest": "clearhead.data.manifest",
     "load_thumbnails": "clearhead.data.manifest",
     "open_run": "clearhead.model.run",
     "read": "clearhead.data.read",
     "read_scans": "clearhead.data.read",
+    "regions": "clearhead.model.regions",
+    "save_audit": "clearhead.deliver.audit_page",
+    "save_evidence_audit": "clearhead.deliver.evidence_page",
     "save_explanations": "clearhead.deliver.gallery",
     "save_manifest": "clearhead.data.manifest",
+    "subject": "clearhead.audits.subject",
+    "subject_of": "clearhead.audits.subject",
     "triptych": "clearhead.deliver.overlay",
 }
 """Where each public name lives."""

@@ -21,18 +21,20 @@ def demo(
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
 ) -> Path:
-    """Generate `n` heads in the new folder `out`, train, evaluate, explain; returns the page.
+    """Generate `n` heads in the new folder `out` and walk every stage; returns the run's page.
 
     Errors: `ManifestError` where `out` exists or `n` is too small to be split.
     """
+    from clearhead.audits.audit import audit
     from clearhead.audits.check import check
     from clearhead.data.copies import copy_report, find_copies
     from clearhead.data.index import index
     from clearhead.data.manifest import load_thumbnails, save_manifest
     from clearhead.data.phantom import phantom
     from clearhead.data.split import split
-    from clearhead.deliver import audit_words, verdict
+    from clearhead.deliver import audit_words, evidence_words, verdict
     from clearhead.deliver.audit_page import save_audit
+    from clearhead.deliver.evidence_page import save_evidence_audit
     from clearhead.deliver.gallery import save_explanations
     from clearhead.deliver.report import report
     from clearhead.heat.explain import explain
@@ -55,8 +57,9 @@ def demo(
     manifest = split(manifest, seed=seed)
     save_manifest(manifest, manifest_path)
     say("split     whole groups of copies together")
-    audit = check(manifest_path, seed=seed, progress=progress)
-    say(f"check     {audit_words.headline(audit)} {save_audit(audit, out / 'heads-check')}")
+    checked = check(manifest_path, seed=seed, progress=progress)
+    where = save_audit(checked, out / "heads-check")
+    say(f"check     {audit_words.headline(checked)} {where}")
     recipe = Recipe.preset("compact", size_px=SIZE_PX, epochs=EPOCHS, batch=BATCH, seed=seed)
     say(f"train     preset compact at {SIZE_PX} px, {EPOCHS} epochs, in {out / 'run'}")
     run = train(manifest, recipe, out / "run", device="auto", progress=progress)
@@ -68,6 +71,9 @@ def demo(
     explained = explain(run, images, progress=progress)
     saved = list(save_explanations(explained, run.folder / "explanations", scale=scale))
     say(f"explain   {len(saved)} test pictures in {run.folder / 'explanations'}")
+    found = audit(run, seed=seed, progress=progress)
+    audited = save_evidence_audit(found, run.folder / "audit" / "test", progress=progress)
+    say(f"audit     {evidence_words.headline(found, 'audit')} {audited}")
     page = report(run, progress=progress)
     say(f"report    {page}  ({time.monotonic() - started:.0f} s in all)")
     return page

@@ -101,7 +101,7 @@ def _redrawn(change: Callable[[Pixels], Pixels], *, moves: bool = False) -> Plan
 
     def plant(heads: Sequence[Head], strength: float, rng: Generator) -> list[File]:
         files = _clean(heads, strength, rng)
-        for place in np.flatnonzero(_chosen(heads, strength, rng)):
+        for place in np.flatnonzero(_chosen(heads, strength, rng)).tolist():
             mask = None if moves else heads[place].mask
             pixels = change(heads[place].pixels)
             files[place] = dataclasses.replace(files[place], pixels=pixels, mask=mask)

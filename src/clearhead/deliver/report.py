@@ -25,13 +25,13 @@ from clearhead.deliver.diagram import net_diagram
 from clearhead.deliver.layers import layers_of
 from clearhead.deliver.overlay import Case, contact_sheet
 from clearhead.deliver.page import DataSummary, Origin, Page, Picture, render_page
-from clearhead.files import write_text
+from clearhead.files import read_json, write_text
 from clearhead.heat.explain import explain_scans
 from clearhead.heat.scale import PERCENTILE, display_scale
 from clearhead.measure.scores import Evaluation
 from clearhead.model.evaluate import load_evaluation, load_predictions
 from clearhead.model.run import Run
-from clearhead.types import SPLITS, Manifest, Progress, silent
+from clearhead.types import SPLITS, Finding, Manifest, Progress, silent
 
 CASES = 3
 """Pictures of each kind (truth and call) on the contact sheet."""
@@ -64,10 +64,27 @@ def report(run: Run, *, split: str = "test", progress: Progress = silent) -> Pat
         data=_summary(manifest),
         evaluation=evaluation,
         figures=drawn,
+        findings=audited(run, split),
     )
     target = run.folder / "report.html"
     write_text(target, render_page(page))
     return target
+
+
+def audited(run: Run, split: str) -> tuple[Finding, ...]:
+    """The findings that `clearhead audit` left of a split, worst first; none where it never ran.
+
+    Notes that say nothing a reader must know are left to the audit's own page.
+    """
+    path = run.folder / "audit" / split / "findings.json"
+    if not path.exists():
+        return ()
+    found = [Finding(**_frozen(value)) for value in read_json(path)["findings"]]
+    return tuple(finding for finding in found if finding.level != "info")
+
+
+def _frozen(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(each) if isinstance(each, list) else each for name, each in value.items()}
 
 
 def _figures(

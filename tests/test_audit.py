@@ -13,7 +13,9 @@ from clearhead.audits.audit import AUDITS, audit, examine
 from clearhead.audits.calls import calls
 from clearhead.audits.section import EvidenceAudit
 from clearhead.audits.subject import subject
+from clearhead.data.copies import find_copies
 from clearhead.data.index import index
+from clearhead.data.manifest import load_thumbnails
 from clearhead.data.phantom import phantom
 from clearhead.data.split import split
 from clearhead.errors import ManifestError, RunError
@@ -26,7 +28,8 @@ from clearhead.types import Manifest, Recipe
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     folder = phantom(tmp_path_factory.mktemp("audit") / "heads", n=60, seed=3, size_px=96)
-    return split(index(folder), seed=0)
+    path = folder.with_suffix(".parquet")
+    return split(find_copies(index(folder, path), load_thumbnails(path)), seed=0)
 
 
 @pytest.fixture(scope="module")

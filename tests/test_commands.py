@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 import rich_click as click
 
+from clearhead.app import cli as cli_module
 from clearhead.app.cli import cli
 from clearhead.app.progress import logged
+from clearhead.heat.methods import METHODS
+from clearhead.heat.seen import SCORES
 from clearhead.types import Recipe
 
 Say = Any
@@ -110,6 +113,63 @@ def test_report_writes_the_page(home: Path, run: Path) -> None:
     assert (run / "report.html").stat().st_size > 50_000
 
 
+def judged(home: Path, *words: str) -> dict[str, Any]:
+    """The findings of a command whose exit code is 3 where one of them fails, and else 0."""
+    environment = {**os.environ, "CLEARHEAD_CACHE": str(home / "cache")}
+    command = [sys.executable, "-m", "clearhead", *words, "--json", "--quiet"]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+    told: dict[str, Any] = json.loads(done.stdout)
+    failed = any(finding["level"] == "fail" for finding in told["findings"])
+    assert done.returncode == (3 if failed else 0), done.stderr
+    return told
+
+
+def test_audit_writes_its_page_and_the_report_tells_of_it(home: Path, run: Path) -> None:
+    told = judged(home, "audit", "runs/one", "--resamples", "50")
+    assert Path(told["page"]).relative_to("runs/one") == Path("audit", "test", "audit.html")
+    assert {"calls.right", "need.brain", "where.brain"} <= {
+        each["check"] for each in told["findings"]
+    }
+    loud = [each["check"] for each in told["findings"] if each["level"] != "info"]
+    clearhead(home, "evaluate", "runs/one", "--resamples", "50")
+    clearhead(home, "report", "runs/one")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert loud
+    assert all(check in page for check in loud)
+
+
+def test_audit_on_another_set_names_its_folder_after_it(home: Path, run: Path) -> None:
+    told = judged(home, "audit", "runs/one", "--on", "heads.parquet", "--only", "calls")
+    assert Path(told["page"]).parent.name == "heads"
+    assert {each["check"].partition(".")[0] for each in told["findings"]} == {"calls"}
+
+
+def test_bench_writes_its_page(home: Path, run: Path) -> None:
+    told = judged(
+        home, "bench", "runs/one", "--method", "grad_cam", "--method", "eigen_cam",
+        "--only", "agreement", "--pictures", "8", "--resamples", "50",
+    )  # fmt: skip
+    assert Path(told["page"]).name == "bench.html"
+    assert (home / told["page"]).stat().st_size > 20_000
+    assert told["made"]["methods"] == ["grad_cam", "eigen_cam"]
+
+
+def test_selftest_tells_of_trials_that_are_done(home: Path) -> None:
+    trial = {
+        "fault": "corner", "seed": 0, "heads": 600, "accuracy": 1.0, "accuracy_clean": 0.5,
+        "evidence": {"need.brain": "fail"}, "data": {"leak.border": "fail"}, "seconds": 80.0,
+    }  # fmt: skip
+    folder = home / "proof" / "corner-0-600"
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text(json.dumps(trial))
+    assert "need.brain" in clearhead(home, "selftest", "proof", "--fault", "corner").stdout
+    (folder / "trial.json").write_text(json.dumps({**trial, "evidence": {}, "data": {}}))
+    told = json.loads(
+        clearhead(home, "selftest", "proof", "--fault", "corner", "--json", code=3).stdout
+    )
+    assert told["trials"][0]["by_evidence"] is False
+
+
 def test_copies_lists_a_planted_mirror(home: Path) -> None:
     from PIL import Image, ImageOps
 
@@ -149,7 +209,19 @@ def test_demo_walks_the_whole_way(home: Path) -> None:
         ("evaluate", "nowhere"),
         ("explain", "nowhere", "x.png"),
         ("explain", "runs/one"),
+        ("explain", "runs/one", "heads", "--stage", "attic"),
         ("report", "nowhere"),
+        ("audit", "nowhere"),
+        ("audit", "runs/one", "--only", "heat"),
+        ("audit", "runs/one", "--method", "guess"),
+        ("audit", "runs/one", "--on", "nowhere.parquet"),
+        ("audit", "runs/one", "--on", "heads.parquet", "--as", "Healthy"),
+        ("audit", "runs/one", "--on", "heads.parquet", "--as", "Healthy=Cured"),
+        ("audit", "runs/one", "--out", "heads.parquet", "--only", "calls"),
+        ("bench", "runs/one", "--pictures", "1"),
+        ("bench", "runs/one", "--seeds", "runs/one"),
+        ("bench", "runs/one", "--only", "beauty"),
+        ("selftest", "proof", "--fault", "copies"),
         ("phantom", "heads"),
         ("phantom", "new", "--plant", "ghost"),
         ("completion", "tcsh"),
@@ -185,6 +257,14 @@ def test_every_setting_is_a_flag_with_its_help() -> None:
         flag = flags[item.name]
         assert isinstance(flag, click.Option)
         assert item.metadata["help"] in (flag.help or "")
+
+
+def test_the_methods_of_the_commands_are_all_there_are() -> None:
+    assert tuple(METHODS) == cli_module.METHODS
+    for name in ("explain", "audit"):
+        options = {parameter.name: parameter.type for parameter in cli.commands[name].params}
+        assert isinstance(options["score"], click.Choice)
+        assert set(options["score"].choices) == set(SCORES)
 
 
 def test_every_command_says_what_it_does() -> None:

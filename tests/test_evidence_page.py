@@ -301,10 +301,20 @@ def test_one_scale_for_all_tiles_from_the_peaks_of_the_calls() -> None:
 # --- Maps -----------------------------------------------------------------------------------
 
 
+def test_pictures_are_grey_and_have_no_key() -> None:
+    ramp = np.linspace(0, 255, 16, dtype=np.float32).reshape(4, 4)
+    drawn = panels.draw(Maps("one", "A picture", (Panel("", ramp),), 255.0, "", grey=True))
+    assert drawn.key is None
+    shown = pixels(drawn.panels[0].uri)
+    assert (shown[..., :1] == shown).all()
+    assert (shown.min(), shown.max()) == (0, 255)
+
+
 def test_panels_are_on_one_scale_with_lines_where_the_outline_changes() -> None:
     drawn = panels.draw(maps())
     first, second = (pixels(panel.uri) for panel in drawn.panels)
     assert first.shape == second.shape == (panels.SIDE_PX, panels.SIDE_PX, 3)
+    assert drawn.key is not None
     bar = pixels(drawn.key.uri)[0]
     assert (first[-1, -1] == bar[-1]).all()  # 3, beyond the scale of 2
     assert (second[0, -1] == bar[0]).all()

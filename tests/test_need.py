@@ -88,6 +88,14 @@ def test_a_classifier_that_reads_the_tumour_needs_it() -> None:
     assert "is needed" in tumour.message
 
 
+def test_a_tumour_among_other_cues_counts_and_is_not_needed() -> None:
+    tumour = found(audited("everything"), "need.tumour")
+    assert tumour.level == "warn"
+    assert tumour.interval is not None
+    assert tumour.interval[0] > 0
+    assert tumour.message.startswith("The tumour counts, but the classes are told apart without it")
+
+
 def test_erasing_the_tumour_leaves_chance_and_elsewhere_the_score() -> None:
     changes = reacted("tumour").changes
     for fill in FILLS:

@@ -49,6 +49,11 @@ def test_lines_count_trials_and_alarms() -> None:
     assert "2 of 2" in corner
     assert "need.brain 1" in corner
     assert said[-1] == "of 1 clean twins 0 fail; said of them: lesions.missed 1"
+    check = next(line.split() for line in said if line.startswith("need.brain "))
+    assert check == ["need.brain", "1/2", "1/2", "0/1", "0/1", "corner"]
+    warned = replace(CLEAN, evidence={"need.brain": "warn"})
+    check = next(line.split() for line in lines([TRIAL, warned]) if line.startswith("need.brain "))
+    assert check == ["need.brain", "1/1", "1/1", "1/1", "0/1", "corner"]
     assert values([CLEAN])["trials"][0]["by_evidence"] is False
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clearhead.audits.beside import CONTROL_WORDS, HEAT, heats_beside, other_heats
 from clearhead.audits.section import Section
 from clearhead.audits.subject import Subject
-from clearhead.audits.where import where
+from clearhead.audits.where import SHOWN, where
 from clearhead.data.canvas import Grid
 from clearhead.heat.controls import CONTROLS
 from clearhead.measure.groupwise import mean
@@ -168,7 +168,7 @@ def test_the_sheet_shows_the_most_extreme_picture_of_each_group() -> None:
     subject = planted_subject(looks_at="background")
     strip = where(subject).sheets[0].strips[0]
     groups = [subject.groups[tile.row] for tile in strip.tiles]
-    assert len(set(groups)) == len(groups) == 8
+    assert len(set(groups)) == len(groups) == SHOWN
     shares = [float(tile.caption.split(" %")[0]) for tile in strip.tiles]
     assert shares == sorted(shares, reverse=True)
 

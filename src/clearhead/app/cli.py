@@ -491,32 +491,43 @@ def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
 
 # --- Evidence -------------------------------------------------------------------------------
 
+METHODS = (
+    *("grad_cam", "hires_cam", "xgrad_cam", "grad_cam_plus_plus", "layer_cam", "eigen_cam"),
+    *("score_cam", "ablation_cam", "occlusion", "rise", "integrated_gradients", "smooth_grad"),
+)
+"""`clearhead.heat.methods.METHODS`, without loading them for `--help`."""
+
+METHOD = click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="grad_cam",
+    show_default=True,
+    help="explanation method; the CAMs come first and cost a forward pass",
+)
+SCORE = click.option(
+    "--score",
+    type=click.Choice(["logit", "margin", "probability"]),
+    default="logit",
+    show_default=True,
+    help="what is explained; probability is the report's variant",
+)
+STAGE = click.option("--stage", default=None, help="place in the net whose maps are shown [last]")
+
 
 @cli.command()
 @click.argument("run", type=FILE)
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, default=None, help="folder for the files [RUN/explanations]")
 @click.option("--target", default=None, help="class whose evidence is shown [the class called]")
-@click.option(
-    "--score",
-    type=click.Choice(["logit", "probability"]),
-    default="logit",
-    show_default=True,
-    help="what is explained; probability is the report's variant",
-)
-@click.option(
-    "--method",
-    default="grad_cam",
-    show_default=True,
-    help="grad_cam, hires_cam, xgrad_cam, grad_cam_plus_plus, layer_cam or eigen_cam",
-)
+@METHOD
+@SCORE
+@STAGE
 @click.option("--scale", type=float, default=None, help="evidence in full colour [of the run]")
 @click.option(
     "--colour",
     type=click.Choice(["agree", "mean"]),
-    default="agree",
-    show_default=True,
-    help="refuse coloured pictures, or take the mean of their channels",
+    default=None,
+    help="refuse coloured pictures, or take the mean of their channels [as RUN read its own]",
 )
 @click.option("--batch", default=32, show_default=True, help="pictures per forward pass")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
@@ -548,7 +559,8 @@ def explain(
     opened = open_run(run)
     out = out or run / "explanations"
     if scale is None:
-        scale = display_scale(opened, score=how["score"], method=how["method"])
+        shown = {name: how[name] for name in ("score", "method", "stage")}
+        scale = display_scale(opened, **shown)
     unread: list[str] = []
 
     def refuse(path: Path, error: ClearheadError) -> None:
@@ -579,14 +591,6 @@ SPLIT = click.option(
     default="test",
     show_default=True,
     help="rows to look at",
-)
-METHOD = click.option("--method", default="grad_cam", show_default=True, help="explanation method")
-SCORE = click.option(
-    "--score",
-    type=click.Choice(["logit", "margin", "probability"]),
-    default="logit",
-    show_default=True,
-    help="what is explained; probability is the report's variant",
 )
 
 
@@ -630,7 +634,7 @@ def audit(
 
     known_audits(only)  # before the long work
     opened = open_run(run)
-    folder = out or run / "audit" / (how["split"] if on is None else on.stem)
+    folder = _folder(out, run / "audit" / (how["split"] if on is None else on.stem))
     progress = progress_for(quiet=quiet)
     other = None if on is None else load_manifest(on)
     found = audit(opened, only=only, on=other, named=_named(pairs), progress=progress, **how)
@@ -646,13 +650,19 @@ def _named(pairs: tuple[str, ...]) -> dict[str, str]:
     return {label: name for label, _, name in (pair.partition("=") for pair in pairs)}
 
 
+def _folder(out: Path | None, default: Path) -> Path:
+    """Where page and JSON go; refused before the long work."""
+    folder = out or default
+    if folder.exists() and not folder.is_dir():
+        raise click.UsageError(f"{folder} is a file: name a folder for page and JSON with --out")
+    return folder
+
+
 def _say_audit(found: EvidenceAudit, folder: Path, name: str, as_json: bool, quiet: bool) -> None:
     from clearhead.deliver.evidence_page import save_evidence_audit, summary
 
-    if folder.exists() and not folder.is_dir():
-        raise click.UsageError(f"{folder} is a file: name a folder for page and JSON with --out")
     page = save_evidence_audit(found, folder, name=name, progress=progress_for(quiet=quiet))
-    _say(as_json, found.to_json() | {"page": str(page)}, *summary(found, page))
+    _say(as_json, found.to_json() | {"page": str(page)}, *summary(found, page, name=name))
 
 
 @cli.command()
@@ -660,8 +670,15 @@ def _say_audit(found: EvidenceAudit, folder: Path, name: str, as_json: bool, qui
 @click.option("--seeds", type=FILE, multiple=True, help="run of another seed (repeat it)")
 @click.option("--shuffled", type=FILE, default=None, help="run trained with --random-labels")
 @SPLIT
-@click.option("--method", "methods", multiple=True, help="method to try (repeat it) [the CAMs]")
+@click.option(
+    "--method",
+    "methods",
+    type=click.Choice(METHODS),
+    multiple=True,
+    help="method to try (repeat it) [the CAMs]",
+)
 @SCORE
+@click.option("--only", multiple=True, help="bench to run (repeat it); default all")
 @click.option("--pictures", default=256, show_default=True, help="pictures looked at")
 @click.option("--out", type=FILE, default=None, help="folder for page and JSON [RUN/bench/SPLIT]")
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
@@ -689,7 +706,7 @@ def bench(
     from clearhead.audits.check import FAILED
     from clearhead.model.run import open_run
 
-    folder = out or run / "bench" / how["split"]
+    folder = _folder(out, run / "bench" / how["split"])
     chosen: dict[str, Any] = {"methods": methods} if methods else {}
     found = bench(
         open_run(run),

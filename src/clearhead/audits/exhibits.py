@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from clearhead.audits.patches import Patches
 from clearhead.audits.phrases import interval
@@ -19,8 +18,7 @@ from clearhead.audits.subject import BATCH, Subject
 from clearhead.data.canvas import Grid
 from clearhead.heat.cams import CAMS
 from clearhead.heat.controls import CONTROLS, Ground
-from clearhead.heat.evidence import evidence
-from clearhead.heat.seen import look, stage_called
+from clearhead.heat.evidence import evidences
 from clearhead.measure.groupwise import mean
 from clearhead.measure.scores import Score
 from clearhead.model.classifier import Classifier
@@ -182,27 +180,8 @@ def evidence_of(
     there = torch.from_numpy(np.ascontiguousarray(squares)).unsqueeze(1)
     there = there.to(classifier.mean.device)
     wanted = torch.from_numpy(targets).to(there.device)
-    found = _cam_maps(classifier, there, wanted, [name for name in methods if name in CAMS], score)
-    for name in methods:
-        if name not in found:
-            one = evidence(classifier, there, target=wanted, score=score, method=name)
-            found[name] = one.maps, one.grid
-    return {name: (found[name][0].cpu().numpy(), found[name][1]) for name in methods}
-
-
-def _cam_maps(
-    classifier: Classifier, squares: Tensor, targets: Tensor, methods: Sequence[str], score: str
-) -> dict[str, tuple[Tensor, Grid]]:
-    if not methods:
-        return {}
-    place = stage_called(classifier.net, None)
-    with torch.inference_mode(False), torch.enable_grad():
-        seen = look(classifier, squares, place, score, lambda _: targets[:, None], graph=True)
-        total = seen.asked(seen.scores).sum()
-        (gradients,) = torch.autograd.grad(total, seen.maps)
-    with torch.no_grad():
-        maps, gradients = seen.maps.detach().float(), gradients.float()
-        return {name: (CAMS[name](maps, gradients), place.grid) for name in methods}
+    found = evidences(classifier, there, methods, target=wanted, score=score)
+    return {name: (one.maps.cpu().numpy(), one.grid) for name, one in found.items()}
 
 
 def _rows_of(subject: Subject, rows: NDArray[np.int64]) -> Subject:

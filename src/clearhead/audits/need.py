@@ -29,6 +29,8 @@ SURVIVES, SLIGHT = 0.60, 0.55
 """ROC-AUC without the brain that the interval must lie beyond to fail, to warn."""
 OUTLINE, OUTLINE_SLIGHT = 0.75, 0.60
 """ROC-AUC of the outline alone that the interval must lie beyond to fail, to warn."""
+REMAINS = 0.75
+"""ROC-AUC without the tumours that the interval must lie beyond to warn."""
 FLIPS = 0.05
 """Share of calls changed by swapping left and right that the interval must lie above to warn."""
 FALL = 0.05
@@ -166,7 +168,7 @@ def _untold(check: str, place: str) -> Finding:
 
 
 def _tumour(reactions: Reactions) -> Finding:
-    """Whether the tumour is worth more than as large a piece of brain elsewhere."""
+    """Whether the tumour is worth more than as large a piece of brain, and how much hangs on it."""
     if not reactions.tests("elsewhere"):
         return Finding(
             "need.tumour",
@@ -185,11 +187,14 @@ def _tumour(reactions: Reactions) -> Finding:
         for name in ("tumour", "elsewhere")
     )
     change = reactions.changes[test]
-    said = (
-        "The tumour is needed"
-        if needed
-        else "Erasing the tumour matters no more than erasing another piece of brain"
-    )
+    left = [each.after["roc_auc"] for _, each in _of(reactions, "tumour")]
+    spared = _clear(left, REMAINS) >= AGREE
+    if not needed:
+        said = "Erasing the tumour matters no more than erasing another piece of brain"
+    elif spared:
+        said = "The tumour counts, but the classes are told apart without it"
+    else:
+        said = "The tumour is needed"
     falls = _falls(reactions, test, "elsewhere", reactions.labels, tumours)
     message = (
         f"{said}: erased, the margin of the true class falls by {falls[0]} logits, with the same "
@@ -200,7 +205,7 @@ def _tumour(reactions: Reactions) -> Finding:
         f"{_auc(change.after['roc_auc'])}, before {_plain(change.before['roc_auc'])}: what is left "
         "comes from outside the tumour's outline."
     )
-    level = "info" if needed else "warn"
+    level = "info" if needed and not spared else "warn"
     return Finding(
         "need.tumour", level, message, least.value, interval(least), 0.0, figure="need-tests"
     )

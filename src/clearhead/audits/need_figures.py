@@ -248,4 +248,5 @@ def _panels(reactions: Reactions, row: int, number: int) -> Maps:
         255.0,
         "grey level",
         "Pictures as the classifier sees them.",
+        grey=True,
     )

@@ -138,7 +138,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Maps:
-    """Small maps side by side, all on one colour scale from 0 to `scale`."""
+    """Small maps side by side, all on one colour scale from 0 to `scale`.
+
+    `grey` says that they are pictures: shown as such, without a key.
+    """
 
     name: str
     title: str
@@ -146,6 +149,7 @@ class Maps:
     scale: float
     unit: str
     note: str = ""
+    grey: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ EMPTIED = 256
 """Pictures of a class whose background is emptied."""
 TOUCHES_PX = 0.02
 """A tumour this near to the rim touches it, as a share of the square's side."""
-SHOWN = 8
+SHOWN = 7
 """Pictures in each strip of the sheet."""
 
 FIGURE, TABLE, SHEET = "where-density", "where-shares", "where-most"
@@ -455,10 +455,8 @@ def _strip(shares: Shares, region: int) -> Strip:
 
 
 def _caption(shares: Shares, place: int, share: float) -> str:
-    subject, row = shares.subject, shares.rows[place]
     words: Sequence[str] = [
-        percent_of(float(share)),
-        f"{subject.classes[subject.labels[row]]}, called {subject.classes[subject.calls[row]]}",
+        f"{percent_of(float(share))} of its heat",
         *(["tumour touches the rim"] if shares.touching[place] else []),
     ]
     return " · ".join(words)

@@ -25,7 +25,7 @@ FAULTS = {
     "need.outline": "the outline of the head alone is enough for its score",
     "need.rim": "its score depends on scalp and skull",
     "need.background": "its score depends on what is outside the head",
-    "need.tumour": "its score doesn't depend on the tumour",
+    "need.tumour": "its score hardly depends on the tumour",
     "need.hottest": "its score doesn't depend on the places its heatmaps show",
     "need.flip": "its calls change when left and right are swapped",
     "need.blur": "its score depends on sharpness",
@@ -155,13 +155,12 @@ def subject_words(subject: Subject) -> str:
     return ", ".join(words)
 
 
-def summary(audit: EvidenceAudit, page: object = None) -> list[str]:
+def summary(audit: EvidenceAudit, page: object = None, *, name: str = "audit") -> list[str]:
     """The lines for a terminal: headline, pictures, findings worst first, where the page is.
 
     Of each finding the first sentence; the rest is on the page. None is wrapped, and none holds a
     character that a terminal would act on.
     """
-    name = "bench" if any(f.check.startswith("faithful") for f in audit.findings) else "audit"
     lines = [headline(audit, name), subject_words(audit.subject), "", *_lines(audit)]
     if page is not None:
         lines += [""] * bool(audit.findings) + [f"Page: {page}"]

@@ -48,17 +48,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Drawn:
-    """`Maps`, drawn."""
+    """`Maps`, drawn; pictures have no key."""
 
     panels: tuple[Shown, ...]
-    key: Key
+    key: Key | None
 
 
 def draw(maps: Maps) -> Drawn:
     """Every panel of `Maps` and the key. Errors: `ValueError` where the scale isn't positive."""
     if not (math.isfinite(maps.scale) and maps.scale > 0):
         raise ValueError(f"the scale of {maps.name!r} is {maps.scale}")
-    key = Key(_png(_bar()), number_words(maps.scale), maps.unit)
+    key = None if maps.grey else Key(_png(_bar()), number_words(maps.scale), maps.unit)
     return Drawn(tuple(_shown(panel, maps) for panel in maps.panels), key)
 
 
@@ -73,12 +73,12 @@ def overlay_key(scale: float, words: str) -> Key:
 
 
 def _shown(panel: Panel, maps: Maps) -> Shown:
-    picture = _panel(panel, maps.scale)
+    picture = _panel(panel, maps.scale, "gray" if maps.grey else COLOURS)
     alt = f"{maps.title}: {panel.caption}" if panel.caption else maps.title
     return Shown(_png(picture), picture.width, picture.height, panel.caption, alt)
 
 
-def _panel(panel: Panel, scale: float) -> Image.Image:
+def _panel(panel: Panel, scale: float, colours: str) -> Image.Image:
     """The map as a picture with a palette: values between 0 and `scale`, outlines on top."""
     height, width = panel.values.shape
     unit = SIDE_PX / max(height, width)
@@ -92,7 +92,7 @@ def _panel(panel: Panel, scale: float) -> Image.Image:
         shades[thickened(white)] = SHADES + 1
         shades[white] = SHADES
     picture = Image.fromarray(shades, mode="P")
-    picture.putpalette(_palette())
+    picture.putpalette(_palette(colours))
     return picture
 
 
@@ -113,16 +113,16 @@ def thickened(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return near
 
 
-def _palette() -> list[int]:
-    colours = np.rint(255 * colormaps[COLOURS](np.linspace(0, 1, SHADES))[:, :3]).astype(int)
-    return [*colours.ravel().tolist(), 255, 255, 255, 0, 0, 0]
+def _palette(colours: str) -> list[int]:
+    shades = np.rint(255 * colormaps[colours](np.linspace(0, 1, SHADES))[:, :3]).astype(int)
+    return [*shades.ravel().tolist(), 255, 255, 255, 0, 0, 0]
 
 
 def _bar() -> Image.Image:
     picture = Image.fromarray(
         np.linspace(0, SHADES - 1, BAR_PX).round().astype(np.uint8)[None], mode="P"
     )
-    picture.putpalette(_palette())
+    picture.putpalette(_palette(COLOURS))
     return picture
 
 

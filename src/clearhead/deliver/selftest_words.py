@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +11,13 @@ from clearhead.audits.selftest import Trial
 
 
 def lines(trials: Sequence[Trial]) -> list[str]:
-    """A table for people: a row per fault, then the findings that named it."""
+    """Tables for people: a row per fault, a row per check that should name one, the clean twins."""
     head = (
         f"{'planted':8} {'trials':>6} {'by evidence':>12} {'by data':>8} {'accuracy':>9} "
         f"{'without it':>11}  named by"
     )
-    return [head, *(_line(fault, each) for fault, each in _by_fault(trials)), *_alarms(trials)]
+    faults = [_line(fault, each) for fault, each in _by_fault(trials)]
+    return [head, *faults, *_checks(trials), *_alarms(trials)]
 
 
 def _by_fault(trials: Sequence[Trial]) -> Iterator[tuple[str, list[Trial]]]:
@@ -35,7 +36,7 @@ def _line(fault: str, trials: Sequence[Trial]) -> str:
     ]
     evidence = f"{sum(trial.by_evidence for trial in trials)} of {count}"
     data = f"{sum(trial.by_data for trial in trials)} of {count}"
-    own = (*FAULTS[fault].evidence, *FAULTS[fault].findings)
+    own = _named_by(fault)
     named = ", ".join(f"{name} {share}" for name, share in _said(trials) if name in own)
     return (
         f"{fault:8} {count:6d} {evidence:>12} {data:>8} {means[0]:9.1%} {means[1]:11.1%}  {named}"
@@ -49,6 +50,43 @@ def _said(trials: Sequence[Trial]) -> list[tuple[str, int]]:
         for name in (*trial.evidence, *trial.data):
             counts[name] = counts.get(name, 0) + 1
     return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+def _checks(trials: Sequence[Trial]) -> Iterator[str]:
+    """How often each check names a fault that it should name, and how often the clean twin.
+
+    One rule for both: a warning on a clean twin is counted as one on a fault is.
+    """
+    planted = {trial.fault for trial in trials} - {"clean"}
+    if not planted:
+        return
+    yield ""
+    yield f"{'check':17} {'planted: warn':>14} {'fail':>6} {'clean: warn':>12} {'fail':>6}  names"
+    for name in _own(planted):
+        faults = [fault for fault in FAULTS if fault in planted and name in _named_by(fault)]
+        told = _levels(name, [trial for trial in trials if trial.fault in faults])
+        clean = _levels(name, [trial for trial in trials if trial.fault == "clean"])
+        yield f"{name:17} {told[0]:>14} {told[1]:>6} {clean[0]:>12} {clean[1]:>6}  " + ", ".join(
+            faults
+        )
+
+
+def _named_by(fault: str) -> tuple[str, ...]:
+    return (*FAULTS[fault].evidence, *FAULTS[fault].findings)
+
+
+def _own(planted: Collection[str]) -> list[str]:
+    """Every check that should name one of the faults, once, in the order of the faults."""
+    return list(
+        dict.fromkeys(name for fault in FAULTS if fault in planted for name in _named_by(fault))
+    )
+
+
+def _levels(name: str, trials: Sequence[Trial]) -> tuple[str, str]:
+    """In how many trials a check at least warns, and in how many it fails: `2/3`."""
+    said = [{**trial.evidence, **trial.data}.get(name) for trial in trials]
+    count = len(trials)
+    return f"{count - said.count(None)}/{count}", f"{said.count('fail')}/{count}"
 
 
 def _alarms(trials: Sequence[Trial]) -> Iterator[str]:

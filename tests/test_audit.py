@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from clearhead.audits.audit import AUDITS, audit, examine
 from clearhead.audits.calls import calls
@@ -20,9 +24,11 @@ from clearhead.data.phantom import phantom
 from clearhead.data.split import split
 from clearhead.errors import ManifestError, RunError
 from clearhead.measure.scores import score
+from clearhead.model.classifier import Classifier
 from clearhead.model.run import Run
 from clearhead.model.train import train
 from clearhead.types import Manifest, Recipe
+from subjects import LOOKS, LookingNet, disc_regions, planted_subject
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +124,35 @@ def test_a_label_that_the_run_does_not_know_is_an_error(run: Run, other: Manifes
         subject(run, on=other)
     with pytest.raises(ManifestError, match="glioma=Brain Tumor names no pair of classes"):
         subject(run, on=other, named={"glioma": "Brain Tumor"})
+
+
+# --- Three classes --------------------------------------------------------------------------
+
+
+class ThreeClassNet(LookingNet):
+    """As `LookingNet`, with a third class that is never called."""
+
+    def __init__(self, weights: NDArray[np.float32]) -> None:
+        super().__init__(weights)
+        self.out = nn.Linear(2, 3)
+        with torch.no_grad():
+            self.out.weight.copy_(torch.tensor([[600.0, 0.0], [0.0, 4.0], [0.0, 4.0]]))
+            self.out.bias.copy_(torch.tensor([-0.25, 0.25, 0.2]))
+
+
+@pytest.mark.parametrize(
+    ("looks_at", "failed"), [("tumour", set()), ("background", {"need.brain", "where.background"})]
+)
+def test_more_than_two_classes_are_audited_alike(looks_at: str, failed: set[str]) -> None:
+    weights = np.isin(disc_regions(), LOOKS[looks_at]).astype(np.float32)
+    told = planted_subject(
+        classes=("tumour", "healthy", "other"),
+        classifier=Classifier(ThreeClassNet(weights)).eval(),
+        labels=np.arange(60) % 3,
+    )
+    judged = examine(told)
+    assert {each.check for each in judged.findings if each.level == "fail"} == failed
+    pointing = next(each for each in judged.findings if each.check == "lesions.pointing")
+    assert pointing.value == pytest.approx(1.0 if looks_at == "tumour" else 0.0, abs=0.01)
+    by_class = next(each for each in judged.findings if each.check == "calls.right")
+    assert by_class.value == pytest.approx(0.6)

@@ -383,6 +383,13 @@ def test_numbers_of_curves_are_in_a_table() -> None:
     assert "0.5 0.400 (0.300–0.500) 0.600 0.700" in text
 
 
+def test_an_interval_below_0_has_a_word_between_its_ends() -> None:
+    line = Curve("a", (0.0, 1.0), (-0.4, 0.4), low=(-0.5, 0.3), high=(-0.3, 0.5))
+    (first, second) = charts.plot(Curves("c", "C", "x", "y", (line,))).rows
+    assert first[1] == "−0.400 (−0.500 to −0.300)"
+    assert second[1] == "0.400 (0.300–0.500)"
+
+
 @pytest.mark.parametrize("y", [(0.5, 0.5), (NAN, NAN)])
 def test_flat_or_empty_curves_are_drawn(y: tuple[float, float]) -> None:
     plot = charts.plot(Curves("c", "C", "x", "y", (Curve("a", (0.0, 1.0), y),)))

@@ -316,10 +316,11 @@ def _curves(
         ("Weights random from the last layer down to a stage", "Weights random in one stage alone")[
             way
         ],
-        f"stage: 0 none, then {', '.join(kept.stages)}",
+        ("number of stages with random weights", "number of the stage with random weights")[way],
         "rank correlation with the maps of the trained net",
         tuple(line for line in lines if line.x),
         (-0.5, 1.0),
+        note=f"Stages from the last: {', '.join(kept.stages)}.",
     )
 
 

@@ -195,7 +195,13 @@ def _cell(mark: Mark | None, decimals: int) -> tuple[str, str]:
     value = number_words(mark.value, decimals)
     if not _has_interval(mark):
         return value, ""
-    return value, f"{number_words(mark.low, decimals)}–{number_words(mark.high, decimals)}"
+    return value, _between(mark.low, mark.high, decimals)
+
+
+def _between(low: float | None, high: float | None, decimals: int) -> str:
+    """`0.85–0.95`, `−0.21 to −0.04`: a dash beside a minus can't be read."""
+    link = " to " if low is not None and low < 0 else "–"
+    return f"{number_words(low, decimals)}{link}{number_words(high, decimals)}"
 
 
 # --- Shares ---------------------------------------------------------------------------------
@@ -424,5 +430,4 @@ def _curve_cell(line: Curve, index: int | None, decimals: int) -> str:
     value = number_words(line.y[index], decimals)
     if not (line.low and line.high and math.isfinite(line.low[index])):
         return value
-    low, high = line.low[index], line.high[index]
-    return f"{value} ({number_words(low, decimals)}–{number_words(high, decimals)})"
+    return f"{value} ({_between(line.low[index], line.high[index], decimals)})"

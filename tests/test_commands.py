@@ -156,14 +156,15 @@ def test_bench_writes_its_page(home: Path, run: Path) -> None:
 
 def test_selftest_tells_of_trials_that_are_done(home: Path) -> None:
     trial = {
-        "fault": "corner", "seed": 0, "heads": 600, "accuracy": 1.0, "accuracy_clean": 0.5,
-        "evidence": {"need.brain": "fail"}, "data": {"leak.border": "fail"}, "seconds": 80.0,
+        "fault": "corner", "net": "report", "seed": 0, "heads": 600, "seconds": 80.0,
+        "accuracy": 1.0, "accuracy_clean": 0.5,
+        "evidence": {"need.brain": "fail"}, "data": {"leak.border": "fail"},
     }  # fmt: skip
     folder = home / "proof" / "corner-0-600"
     folder.mkdir(parents=True)
-    (folder / "trial.json").write_text(json.dumps(trial))
+    (folder / "report.json").write_text(json.dumps(trial))
     assert "need.brain" in clearhead(home, "selftest", "proof", "--fault", "corner").stdout
-    (folder / "trial.json").write_text(json.dumps({**trial, "evidence": {}, "data": {}}))
+    (folder / "report.json").write_text(json.dumps({**trial, "evidence": {}, "data": {}}))
     told = json.loads(
         clearhead(home, "selftest", "proof", "--fault", "corner", "--json", code=3).stdout
     )

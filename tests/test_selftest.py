@@ -16,8 +16,10 @@ from clearhead.data.read import read
 from clearhead.deliver.selftest_words import lines, values
 from clearhead.errors import ManifestError
 
-TRIAL = Trial("corner", 0, 600, 1.0, 0.5, {"need.brain": "fail"}, {"leak.border": "fail"}, 80.0)
-CLEAN = Trial("clean", 0, 600, 0.8, 0.8, {"lesions.missed": "warn"}, {}, 90.0)
+TRIAL = Trial(
+    "corner", "report", 0, 600, 1.0, 0.5, {"need.brain": "fail"}, {"leak.border": "fail"}, 80.0
+)
+CLEAN = Trial("clean", "compact", 0, 600, 0.8, 0.8, {"lesions.missed": "warn"}, {}, 90.0)
 
 
 def test_a_fault_counts_as_named_by_its_own_findings_alone() -> None:
@@ -28,6 +30,11 @@ def test_a_fault_counts_as_named_by_its_own_findings_alone() -> None:
     assert not elsewhere.as_expected
     by_data_alone = replace(TRIAL, evidence={})
     assert by_data_alone.as_expected
+
+
+def test_a_shortcut_that_costs_nothing_was_not_taken() -> None:
+    assert TRIAL.taken
+    assert not replace(TRIAL, accuracy=0.72, accuracy_clean=0.70).taken
 
 
 def test_the_clean_twin_is_an_alarm_where_something_fails() -> None:
@@ -45,8 +52,7 @@ def test_every_fault_that_a_classifier_sees_says_what_names_it() -> None:
 def test_lines_count_trials_and_alarms() -> None:
     said = lines([TRIAL, replace(TRIAL, seed=1, evidence={}), CLEAN])
     corner = next(line for line in said if line.startswith("corner"))
-    assert "1 of 2" in corner
-    assert "2 of 2" in corner
+    assert " ".join(corner.split()[:12]) == "corner report 2 2 of 2 1 of 2 2 of 2"
     assert "need.brain 1" in corner
     assert said[-1] == "of 1 clean twins 0 fail; said of them: lesions.missed 1"
     check = next(line.split() for line in said if line.startswith("need.brain "))
@@ -72,11 +78,11 @@ def test_impossible_settings(how: dict[str, object], words: str, tmp_path: Path)
 
 
 def test_a_trial_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EPOCHS", 1)
-    monkeypatch.setattr(module, "SIZE_PX", 64)
+    quick = {name: replace(each, epochs=1, size_px=64) for name, each in module.RECIPES.items()}
+    monkeypatch.setattr(module, "RECIPES", quick)
     monkeypatch.setattr(module, "AUDITED", ("calls", "where"))
     (trial,) = selftest(tmp_path, n=100, faults=("text",), device="cpu")
-    assert (trial.fault, trial.heads) == ("text", 100)
+    assert (trial.fault, trial.net, trial.heads) == ("text", "report", 100)
     assert "leak.text" in trial.data
     monkeypatch.setattr(module, "_trial", None)
     monkeypatch.setattr(module, "draw_heads", None)

@@ -731,9 +731,9 @@ def bench(
 def selftest(out: Path, faults: tuple[str, ...], quiet: bool, as_json: bool, **how: Any) -> None:
     """Prove the audit: train on generated heads with a known shortcut, and see what it says.
 
-    A training for each fault and the clean twin, about 100 s each on two cores; what is done
-    already in OUT [clearhead-selftest] is not done again. Exit code 3 where a fault is missed or
-    the clean twin fails.
+    A training for each fault and two for the clean twin, two minutes each on two cores; what is
+    done already in OUT [clearhead-selftest] is not done again. Exit code 3 where a fault is missed
+    or the clean twin fails.
 
     **Example:** `clearhead selftest --fault clean --fault corner`
     """

@@ -13,34 +13,39 @@ from clearhead.audits.selftest import Trial
 def lines(trials: Sequence[Trial]) -> list[str]:
     """Tables for people: a row per fault, a row per check that should name one, the clean twins."""
     head = (
-        f"{'planted':8} {'trials':>6} {'by evidence':>12} {'by data':>8} {'accuracy':>9} "
-        f"{'without it':>11}  named by"
+        f"{'planted':8} {'net':8} {'trials':>6} {'taken':>6} {'by evidence':>12} {'by data':>8} "
+        f"{'accuracy':>9} {'without it':>11}  named by"
     )
-    faults = [_line(fault, each) for fault, each in _by_fault(trials)]
+    faults = [_line(each) for each in _alike(trials)]
     return [head, *faults, *_checks(trials), *_alarms(trials)]
 
 
-def _by_fault(trials: Sequence[Trial]) -> Iterator[tuple[str, list[Trial]]]:
-    for fault in dict.fromkeys(trial.fault for trial in trials):
-        yield fault, [trial for trial in trials if trial.fault == fault]
+def _alike(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
+    """The trials of each fault and net, in the order in which they come first."""
+    kinds: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        kinds.setdefault((trial.fault, trial.net), []).append(trial)
+    yield from kinds.values()
 
 
-def _line(fault: str, trials: Sequence[Trial]) -> str:
-    count = len(trials)
-    means = [
+def _line(trials: Sequence[Trial]) -> str:
+    count, fault = len(trials), trials[0].fault
+    accuracy, without = (
         sum(values) / count
         for values in (
             [trial.accuracy for trial in trials],
             [trial.accuracy_clean for trial in trials],
         )
-    ]
+    )
+    taken = f"{sum(trial.taken for trial in trials)} of {count}" if fault != "clean" else "-"
     evidence = f"{sum(trial.by_evidence for trial in trials)} of {count}"
     data = f"{sum(trial.by_data for trial in trials)} of {count}"
     own = _named_by(fault)
     named = ", ".join(f"{name} {share}" for name, share in _said(trials) if name in own)
     return (
-        f"{fault:8} {count:6d} {evidence:>12} {data:>8} {means[0]:9.1%} {means[1]:11.1%}  {named}"
-    )
+        f"{fault:8} {trials[0].net:8} {count:6d} {taken:>6} {evidence:>12} {data:>8} "
+        f"{accuracy:9.1%} {without:11.1%}  {named}"
+    ).rstrip()
 
 
 def _said(trials: Sequence[Trial]) -> list[tuple[str, int]]:
@@ -101,7 +106,12 @@ def values(trials: Sequence[Trial]) -> dict[str, Any]:
     """The same for machines."""
     return {
         "trials": [
-            asdict(trial) | {"by_evidence": trial.by_evidence, "by_data": trial.by_data}
+            asdict(trial)
+            | {
+                "taken": trial.taken,
+                "by_evidence": trial.by_evidence,
+                "by_data": trial.by_data,
+            }
             for trial in trials
         ]
     }

@@ -37,7 +37,7 @@ def main(manifest: Path, recipe_path: Path, out: Path, meeting: Path | None = No
             gradients[name] = value.grad.clone()
 
     training.optimiser.step = keep
-    rows = batches(len(training.parts["train"]), recipe, 0)[0]
+    rows = batches(training.parts["train"], recipe, 0)[0]
     news = training.step(rows, epoch=0, number=0, steps=1)
     if fabric.is_global_zero:
         torch.save({"gradients": gradients, "news": news}, out)

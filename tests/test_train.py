@@ -22,7 +22,7 @@ from clearhead.errors import ManifestError, RecipeError, RunError
 from clearhead.model.launch import launch
 from clearhead.model.run import load_state, open_run
 from clearhead.model.stopping import Interrupted
-from clearhead.model.train import batches, learning_rate, resume, train
+from clearhead.model.train import Part, batches, learning_rate, resume, train
 from clearhead.types import Bar, Manifest, Recipe, silent
 from oracles import disc_folder
 
@@ -135,6 +135,7 @@ def test_signal_handlers_and_random_state_are_left_alone(discs: Manifest, tmp_pa
     [
         ("compact", {"batch": 13, "class_weights": True, "dropout": 0.0}),
         ("report", {"batch": 24, "dropout": 0.0}),
+        ("evidence", {"batch": 13, "dropout": 0.0}),
     ],
 )
 def test_two_processes_compute_the_gradient_of_one(
@@ -256,10 +257,37 @@ def test_class_weights_make_classes_count_the_same(tmp_path: Path) -> None:
 
 def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
     recipe = small(batch=7)
-    first, second = (torch.cat(batches(30, recipe, epoch)) for epoch in (0, 1))
+    part = rows_of([0, 1] * 15, range(30))
+    first, second = (torch.cat(batches(part, recipe, epoch)) for epoch in (0, 1))
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(30))
     assert first.tolist() != second.tolist()
-    assert [len(rows) for rows in batches(30, recipe, 0)] == [7, 7, 7, 7, 2]
+    assert [len(rows) for rows in batches(part, recipe, 0)] == [7, 7, 7, 7, 2]
+
+
+def test_pictures_and_classes_count_alike_where_asked() -> None:
+    """5 groups of class 0 with 1 to 9 files, and one of class 1 with 4: 6 groups, 3 of each."""
+    sizes = (1, 3, 9, 2, 4, 4)
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+    part = rows_of([int(group == 5) for group in groups], groups)
+    recipe = Recipe(batch=4, sampling="pictures")
+    drawn = []
+    for epoch in range(200):
+        rows = torch.cat(batches(part, recipe, epoch))
+        chosen = part.groups[rows].tolist()
+        assert len(chosen) == 6
+        assert chosen.count(5) == 3
+        assert len(set(chosen)) == 4
+        drawn += rows.tolist()
+    counts = torch.bincount(part.groups[torch.tensor(drawn)], minlength=6)
+    assert counts[:5].tolist() == pytest.approx([120] * 5, abs=35)
+    files = torch.bincount(torch.tensor(drawn), minlength=len(groups))[4:13]
+    assert files.min() > 0  # every file of the largest group has its turn
+    assert torch.equal(torch.cat(batches(part, recipe, 7)), torch.cat(batches(part, recipe, 7)))
+
+
+def rows_of(labels: Iterable[int], groups: Iterable[int]) -> Part:
+    known = torch.tensor(list(labels))
+    return Part(torch.zeros(len(known), 4, 4, dtype=torch.uint8), known, torch.tensor(list(groups)))
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:

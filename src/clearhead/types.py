@@ -256,7 +256,7 @@ def setting(default: Any, help: str, **extra: Any) -> Any:
 class Recipe:
     """Every training setting, once: argument, flag, file key and row of the docs."""
 
-    net: str = setting("compact", "network", choices=("compact", "report"))
+    net: str = setting("compact", "network", choices=("compact", "evidence", "report"))
     fit: str = setting(
         "canvas",
         "how a picture meets the square: crop to the head and keep its shape, or plain resize",
@@ -272,6 +272,15 @@ class Recipe:
     warmup: float = setting(0.1, "share of all steps in which the rate rises", minimum=0.0)
     dropout: float = setting(0.1, "share of features dropped before the last layer", minimum=0.0)
     label_smoothing: float = setting(0.05, "probability moved off the true class", minimum=0.0)
+    mask_weight: float = setting(
+        0.0, "weight of the loss on evidence maps where tumour masks are known", minimum=0.0
+    )
+    sampling: str = setting(
+        "files",
+        "what an epoch goes through: every file, or one file of each distinct picture, the "
+        "classes alike often",
+        choices=("files", "pictures"),
+    )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
     class_weights: bool = setting(False, "weigh the loss so that every class counts the same")
     early_stop: int = setting(
@@ -332,6 +341,14 @@ def _check_setting(item: dataclasses.Field[Any], value: Any) -> None:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "compact": {},
+    "evidence": {
+        "net": "evidence",
+        "mask_weight": 1.0,
+        "sampling": "pictures",
+        "epochs": 30,
+        "label_smoothing": 0.0,
+        "weights": "last",
+    },
     "report": {
         "net": "report",
         "fit": "stretch",

@@ -206,6 +206,17 @@ def positive_class(classes: Sequence[str], positive: str | None = None) -> str:
     return (ill or list(classes))[-1]
 
 
+def absent_class(classes: Sequence[str]) -> int | None:
+    """Which class means that nothing was found, or None where none does.
+
+    Of two classes the one that isn't positive; of more the only one that doesn't read like disease.
+    """
+    if len(classes) == 2:
+        return 1 - list(classes).index(positive_class(classes))
+    well = [place for place, name in enumerate(classes) if not _reads_like_disease(name)]
+    return well[0] if len(well) == 1 else None
+
+
 def _reads_like_disease(name: str) -> bool:
     words = re.split(r"[\W_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
     denied = any(word in DENIAL or _DENIED.match(word) for word in words)

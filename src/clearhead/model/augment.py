@@ -78,6 +78,14 @@ def vary(squares: Tensor, variation: Variation) -> Tensor:
     return x.clamp(0, 1) * 255
 
 
+def vary_masks(masks: Tensor, variation: Variation) -> Tensor:
+    """Masks (B, S, S) moved as their pictures are, float32 of 0…1."""
+    shares = masks.float()[:, None]
+    grid = F.affine_grid(variation.matrix.to(masks.device), list(shares.shape), align_corners=False)
+    moved = F.grid_sample(shares, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved[:, 0]
+
+
 def _noise(like: Tensor, seeds: Tensor) -> Tensor:
     random = torch.Generator(like.device)
     noise = torch.empty_like(like)

@@ -42,6 +42,11 @@ class Classifier(nn.Module):
     def forward(self, squares: Tensor) -> Tensor:
         return self.net(self.normalise(squares))
 
+    def seen(self, squares: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps at the net's seam and the logits, from one pass."""
+        maps = self.net.features(self.normalise(squares))
+        return maps, self.net.head(maps)
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax of the logits at the calibrated temperature (1 until calibrated)."""
         return torch.softmax(logits / self.temperature, dim=1)
@@ -60,12 +65,14 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.as_strided(x.shape, (height * width, 1, width, 1))
 
 
-def build(recipe: Recipe, classes: int) -> Classifier:
+def build(recipe: Recipe, classes: int, *, absent: int | None = None) -> Classifier:
     """The untrained classifier of a recipe; its weights follow torch's current seed.
 
+    `absent` is the class that means that nothing was found, for nets that give it no map.
     The report feeds [0, 1]; other nets get inputs around 0 (mean and spread of a drawn head).
     """
-    net = NETS[recipe.net](classes, size_px=recipe.size_px, dropout=recipe.dropout)
+    more = {"absent": absent} if recipe.net == "evidence" else {}
+    net = NETS[recipe.net](classes, size_px=recipe.size_px, dropout=recipe.dropout, **more)
     spread = {"mean": 0.0, "std": 1.0} if recipe.net == "report" else {"mean": 0.25, "std": 0.25}
     classifier = Classifier(net, **spread)
     return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

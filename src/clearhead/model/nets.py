@@ -6,10 +6,12 @@ here has hooks or layer names. A net of your own needs the two methods and a `gr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -225,5 +227,48 @@ class CompactNet(nn.Module):
         )
 
 
-NETS: dict[str, Callable[..., nn.Module]] = {"report": ReportNet, "compact": CompactNet}
+class EvidenceNet(nn.Module):
+    """A residual net of stride 8 whose seam is the evidence itself: a map for each class.
+
+    `features` are maps (B, F, h, w) in logits, one for every class but the one that means that
+    nothing was found (`absent`), or one for each where there is no such class. `head` pools a map
+    by its log-mean-exp, so that few cells can speak for the whole picture, gives the absent class
+    0 and centres the logits: map and call can't disagree. Source of the pooling: Pinheiro and
+    Collobert, "From image-level to pixel-level labeling with convolutional networks", CVPR 2015.
+    """
+
+    def __init__(
+        self, classes: int, *, absent: int | None = None, size_px: int = 160, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        width = 128
+        self.classes, self.absent = classes, absent
+        self.stem = nn.Sequential(_conv(1, 24, 5, 2), nn.ReLU(), _conv(24, 48, 3, 2), nn.ReLU())
+        self.body = nn.Sequential(
+            _conv(48, width, 3, 2), nn.ReLU(), Residual(width), Residual(width), Residual(width)
+        )
+        self.dropout = nn.Dropout2d(dropout)
+        self.out = nn.Conv2d(width, classes - (absent is not None), 1)
+        self.grid = Grid(offset_px=0.0, stride_px=8.0)
+
+    def features(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.out(self.dropout(self.body(self.stem(x)))))
+
+    def head(self, maps: Tensor) -> Tensor:
+        flat = maps.flatten(2).float()
+        found = torch.logsumexp(flat, 2) - math.log(flat.shape[2])
+        if self.absent is not None:
+            before, after = found[:, : self.absent], found[:, self.absent :]
+            found = torch.cat([before, torch.zeros_like(found[:, :1]), after], 1)
+        return found - found.mean(1, keepdim=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "report": ReportNet,
+    "compact": CompactNet,
+    "evidence": EvidenceNet,
+}
 """Each makes a net from the number of classes, `size_px` and `dropout`."""

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from clearhead.data.manifest import load_manifest
 from clearhead.errors import ClearheadError, RunError
 from clearhead.files import read_json, write_json, writing
+from clearhead.measure.scores import absent_class
 from clearhead.model.classifier import Classifier, build
 from clearhead.types import Manifest, Recipe
 
@@ -58,7 +59,7 @@ class Run:
 
     def classifier(self, device: torch.device | str = "cpu") -> Classifier:
         """The trained classifier, in evaluation mode, with the weights that the recipe names."""
-        classifier = build(self.recipe, len(self.classes))
+        classifier = build(self.recipe, len(self.classes), absent=absent_class(self.classes))
         path = self.folder / "weights" / f"{self.recipe.weights}.safetensors"
         load_weights(classifier, path)
         return classifier.to(device).eval()

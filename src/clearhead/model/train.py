@@ -13,18 +13,22 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
 from clearhead.data.cache import pictures
+from clearhead.data.drawn import drawn
 from clearhead.data.manifest import load_manifest, save_manifest
 from clearhead.errors import RecipeError, RunError
 from clearhead.files import read_json, write_json
-from clearhead.model.augment import Variation, draw_variation, seed_of, vary
+from clearhead.measure.scores import absent_class
+from clearhead.model.augment import Variation, draw_variation, seed_of, vary, vary_masks
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dealing import dealt
+from clearhead.model.dense import cover, dense_loss
 from clearhead.model.launch import circumstances, launch, rank, summed
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
@@ -72,10 +76,17 @@ class Position:
 
 @dataclass(frozen=True)
 class Part:
-    """One split on the device. Shapes: `squares` (N, S, S) uint8, `labels` (N,)."""
+    """One split on the device.
+
+    Shapes: `squares` (N, S, S) uint8, `labels` and `groups` (N,), and where maps are supervised
+    `masks` (N, S, S) bool of the tumours and `known` (N,), which pictures say where there is one.
+    """
 
     squares: Tensor
     labels: Tensor
+    groups: Tensor
+    masks: Tensor | None = None
+    known: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -135,28 +146,44 @@ class Training:
         self.fabric, self.recipe, self.out = fabric, recipe, out
         self.progress = progress if fabric.is_global_zero else silent
         self.classes, self.manifest_id = manifest.classes, manifest_id(manifest)
+        self.absent = absent_class(self.classes)
         with fabric.rank_zero_first():  # one process decodes, the others read its cache
             self.parts = {split: self._load(manifest, split) for split in ("train", "validation")}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed))
-            self.classifier = build(recipe, len(self.classes))
+            self.classifier = build(recipe, len(self.classes), absent=self.absent)
         self.model, self.optimiser = fabric.setup(
             self.classifier, _optimiser(self.classifier, recipe)
         )
+        self.model.mark_forward_method("seen")
         self.chunk = CHUNK if fabric.device.type == "cpu" else max(recipe.batch, 256)
         self.weight = _class_weights(self.parts["train"].labels, len(self.classes), recipe)
 
     def _load(self, manifest: Manifest, split: str) -> Part:
         rows = manifest.part(split)
-        drawn = pictures(
+        drawn_squares = pictures(
             rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
         )
         known = rows.labels()
         if self.recipe.random_labels:
             known = dealt(known, rows.groups(), seed_of(self.recipe.seed, _LABELS))
-        labels = torch.from_numpy(known)
         device = self.fabric.device
-        return Part(torch.from_numpy(drawn).to(device), labels.to(device))
+        part = Part(
+            torch.from_numpy(drawn_squares).to(device),
+            torch.from_numpy(known).to(device),
+            torch.tensor(rows.groups(), device=device),
+        )
+        if split != "train" or not self.recipe.mask_weight:
+            return part
+        truth = drawn(
+            rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
+        )
+        told = truth.masked | (known == self.absent if self.absent is not None else False)
+        return replace(
+            part,
+            masks=torch.from_numpy(truth.masks).to(device),
+            known=torch.from_numpy(told).to(device),
+        )
 
     def run(self, at: Position) -> Run:
         """Train from `at` to the end, saving after every epoch."""
@@ -180,7 +207,7 @@ class Training:
     def _epoch(self, at: Position, asked: threading.Event) -> Position:
         """Train the rest of epoch `at.epoch`, then validate."""
         started = saved = time.monotonic()
-        order = batches(len(self.parts["train"]), self.recipe, at.epoch)
+        order = batches(self.parts["train"], self.recipe, at.epoch)
         sums = torch.tensor(at.sums, dtype=torch.float64)
         label = f"epoch {at.epoch + 1}/{self.recipe.epochs}"
         bar = self.progress(range(at.step, len(order)), total=len(order) - at.step, label=label)
@@ -231,11 +258,17 @@ class Training:
         for number, chunk in enumerate(chunks):
             places = rows[chunk].to(fabric.device)
             squares, labels = part.squares[places].unsqueeze(1), part.labels[places]
-            if self.recipe.augment:
-                squares = vary(squares, varied.take(chunk))
+            variation = varied.take(chunk) if self.recipe.augment else None
+            if variation is not None:
+                squares = vary(squares, variation)
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
-                logits = self.model(squares)
-                loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing)
+                dense: Tensor | float = 0.0
+                if part.masks is None:
+                    logits = self.model(squares)
+                else:
+                    maps, logits = self.model.seen(squares)
+                    dense = self.recipe.mask_weight * self._dense(maps, places, variation)
+                loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))
             news[0] += loss.detach() * (len(rows) / total)
             news[1] += (logits.detach().argmax(1) == labels).sum()
@@ -247,6 +280,27 @@ class Training:
         return F.cross_entropy(
             logits.float(), labels, self.weight, reduction="sum", label_smoothing=smooth
         )
+
+    def _dense(self, maps: Tensor, places: Tensor, variation: Variation | None) -> Tensor:
+        """The loss of evidence maps (B, F, h, w) against the masks, summed over the pictures.
+
+        The map of a picture's own class is told its mask, every other map that nothing is there.
+        """
+        part, grid = self.parts["train"], self.classifier.net.grid
+        assert part.masks is not None
+        assert part.known is not None
+        masks = part.masks[places]
+        shares = masks.float() if variation is None else vary_masks(masks, variation)
+        covers = cover(shares, grid, (maps.shape[2], maps.shape[3]))
+        own = part.labels[places]
+        if self.absent is not None:
+            own = own - (own > self.absent).long()
+            covers = covers * (part.labels[places] != self.absent)[:, None, None]
+        losses = torch.zeros(len(places), device=maps.device)
+        for index in range(maps.shape[1]):
+            there = covers * (own == index)[:, None, None]
+            losses = losses + dense_loss(maps[:, index], there)
+        return (losses * part.known[places]).sum()
 
     def _weight_of(self, labels: Tensor) -> float:
         if self.weight is None:
@@ -335,10 +389,33 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def batches(count: int, recipe: Recipe, epoch: int) -> list[Tensor]:
-    """The rows of each batch of an epoch: a permutation, cut; the last may be smaller."""
+def batches(part: Part, recipe: Recipe, epoch: int) -> list[Tensor]:
+    """The rows of each batch of an epoch, in random order; the last batch may be smaller.
+
+    Every file once; or as many rows as there are groups, each class as often as the others: a file
+    of each of its groups, drawn anew, in rounds until there are enough.
+    """
     random = torch.Generator().manual_seed(seed_of(recipe.seed, _ORDER, epoch))
-    return _cut(torch.randperm(count, generator=random), recipe.batch)
+    if recipe.sampling == "pictures":
+        return _cut(_even(part.labels.cpu(), part.groups.cpu(), random), recipe.batch)
+    return _cut(torch.randperm(len(part), generator=random), recipe.batch)
+
+
+def _even(labels: Tensor, groups: Tensor, random: torch.Generator) -> Tensor:
+    """Rows in random order in which distinct pictures and classes count alike."""
+    classes = labels.unique().tolist()
+    share = -(-len(groups.unique()) // len(classes))
+    rows: list[Tensor] = []
+    for label in classes:
+        own, count = torch.nonzero(labels == label)[:, 0], 0
+        while count < share:
+            mixed = own[torch.randperm(len(own), generator=random)]
+            first = torch.from_numpy(np.unique(groups[mixed].numpy(), return_index=True)[1])
+            some = mixed[first[torch.randperm(len(first), generator=random)]][: share - count]
+            rows.append(some)
+            count += len(some)
+    every = torch.cat(rows)
+    return every[torch.randperm(len(every), generator=random)]
 
 
 def _cut(values: Tensor, size: int) -> list[Tensor]:

@@ -1,0 +1,92 @@
+"""Supervision of evidence maps: covers and losses against literal versions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from clearhead.data.canvas import Grid
+from clearhead.measure.scores import absent_class
+from clearhead.model.augment import draw_variation, vary, vary_masks
+from clearhead.model.dense import FILLED, cover, dense_loss
+from clearhead.model.nets import EvidenceNet
+
+
+def test_a_cover_is_the_share_of_the_cell_around_its_centre() -> None:
+    masks = (torch.rand(2, 40, 40, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    found = cover(masks, Grid(0.0, 8.0), (5, 5))
+    assert found.shape == (2, 5, 5)
+    for row in range(5):
+        for column in range(5):
+            top, left = 8 * row - 4, 8 * column - 4
+            part = masks[:, max(top, 0) : top + 8, max(left, 0) : left + 8]
+            assert found[:, row, column] == pytest.approx(part.sum((1, 2)) / 64, abs=1e-6)
+
+
+def test_a_cover_fits_maps_of_any_grid() -> None:
+    masks = torch.zeros(1, 64, 64)
+    masks[0, 9:13, 13:17] = 1
+    found = cover(masks, Grid(8.5, 4.0), (12, 12))
+    # Cell (0, 1) is 4 pixels around (8.5, 12.5): rows 7 to 10, columns 11 to 14.
+    assert found[0, 0, 1] == pytest.approx(2 * 2 / 16)
+    assert found.sum() == pytest.approx(1.0)
+
+
+def test_the_loss_is_its_definition() -> None:
+    random = np.random.default_rng(0)
+    maps, covers = random.normal(0, 2, (6, 7, 7)), np.zeros((6, 7, 7))
+    covers[0, 2:4, 3] = 0.9
+    covers[1, 5, 5] = 0.2  # fills no cell: the one that it fills most counts
+    covers[2, 0, 0:3] = (0.3, 1.0, 0.3)
+    covers[3] = random.uniform(0, 1, (7, 7))
+    found = dense_loss(torch.from_numpy(maps), torch.from_numpy(covers)).numpy()
+    for picture in range(6):
+        there, away = [], []
+        for row in range(7):
+            for column in range(7):
+                margin, share = maps[picture, row, column], covers[picture, row, column]
+                around = covers[picture, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+                if share > 0 and share >= min(FILLED, covers[picture].max()):
+                    there.append(math.log1p(math.exp(-margin)))
+                elif not (around > 0).any():
+                    away.append(math.log1p(math.exp(margin)))
+        expected = sum(sum(part) / max(len(part), 1) for part in (there, away))
+        assert found[picture] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_mask_moves_as_its_picture_does() -> None:
+    squares = torch.zeros(8, 1, 48, 48, dtype=torch.uint8)
+    squares[:, :, 14:26, 20:30] = 200
+    variation = draw_variation(8, 3)
+    moved = vary_masks(squares[:, 0] > 0, variation)
+    shown = vary(squares, variation)[:, 0]
+    for mask, picture in zip(moved, shown, strict=True):
+        assert picture[mask > 0.9].min() > 3 * picture[mask < 0.01].max()
+
+
+def test_a_map_is_pooled_by_its_log_mean_exp_and_absence_is_0() -> None:
+    net = EvidenceNet(3, absent=1, size_px=64).eval()
+    maps = net.features(torch.rand(2, 1, 64, 64))
+    assert maps.shape == (2, 2, 8, 8)
+    logits = net.head(maps)
+    for picture in range(2):
+        found = [math.log(np.mean(np.exp(part.detach().numpy()))) for part in maps[picture]]
+        scores = np.array([found[0], 0.0, found[1]])
+        assert logits[picture].detach().numpy() == pytest.approx(scores - scores.mean(), abs=1e-5)
+    assert EvidenceNet(3, absent=None).features(torch.rand(1, 1, 64, 64)).shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("Brain Tumor", "Healthy"), 1),
+        (("no", "yes"), 0),
+        (("glioma", "meningioma", "no_tumor"), 2),
+        (("a", "b", "c"), None),
+    ],
+)
+def test_the_class_that_means_nothing(classes: tuple[str, ...], expected: int | None) -> None:
+    assert absent_class(classes) == expected

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from clearhead.data.canvas import Grid
-from clearhead.measure.scores import absent_class
+from clearhead.data.teachers import teachers
+from clearhead.errors import RecipeError
+from clearhead.measure.scores import absent_class, positive_class
 from clearhead.model.augment import draw_variation, vary, vary_masks
 from clearhead.model.dense import FILLED, cover, dense_loss
+from clearhead.model.launch import launch
 from clearhead.model.nets import EvidenceNet
+from clearhead.model.train import Training, train
+from clearhead.types import Recipe, silent
+from oracles import disc_folder
 
 
 def test_a_cover_is_the_share_of_the_cell_around_its_centre() -> None:
@@ -90,3 +98,48 @@ def test_a_map_is_pooled_by_its_log_mean_exp_and_absence_is_0() -> None:
 )
 def test_the_class_that_means_nothing(classes: tuple[str, ...], expected: int | None) -> None:
     assert absent_class(classes) == expected
+
+
+def test_teachers_are_heads_with_masks_drawn_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path))
+    made = teachers(6, 3, fit="canvas", size_px=64)
+    assert made.squares.shape == made.masks.shape == (6, 64, 64)
+    assert made.ill.tolist() == [True, False] * 3
+    assert (made.masks.any((1, 2)) == made.ill).all()
+    monkeypatch.setattr("clearhead.data.teachers.head", None)
+    again = teachers(6, 3, fit="canvas", size_px=64)
+    assert np.array_equal(again.squares, made.squares)
+    assert np.array_equal(again.masks, made.masks)
+
+
+def test_generated_heads_are_learnt_from_beside_the_pictures(tmp_path: Path) -> None:
+    manifest = disc_folder(tmp_path / "discs")
+    recipe = Recipe.preset("evidence", size_px=64, epochs=1, batch=8, phantoms=4)
+    training = Training(launch(device="cpu"), manifest, recipe, tmp_path, silent)
+    part, rows = training.parts["train"], manifest.part("train")
+    assert len(part) == len(rows) + 4
+    assert part.masks is not None
+    assert part.known is not None
+    assert part.known[-4:].all()
+    assert part.masks[-4:].any((1, 2)).tolist() == [True, False, True, False]
+    assert len(part.groups.unique()) == len(np.unique(rows.groups())) + 4
+    positive = manifest.classes.index(positive_class(manifest.classes))
+    assert (part.labels[-4:] == positive).tolist() == [True, False, True, False]
+    assert len(training.parts["validation"]) == len(manifest.part("validation"))
+
+
+def test_generated_heads_need_a_class_without_a_finding(tmp_path: Path) -> None:
+    discs = disc_folder(tmp_path / "discs")
+    labels = [("a", "b", "c")[row % 3] for row in range(len(discs))]
+    three = dataclasses.replace(discs.with_columns(label=labels), classes=("a", "b", "c"))
+    recipe = Recipe.preset("evidence", size_px=64, phantoms=4)
+    with pytest.raises(RecipeError, match="phantoms need a class that means that nothing was"):
+        train(three, recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_maps_of_evidence_are_told_where_the_tumour_is() -> None:
+    with pytest.raises(RecipeError, match="mask_weight is 1.0 and net 'compact'"):
+        Recipe(mask_weight=1.0)

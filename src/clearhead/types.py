@@ -281,6 +281,9 @@ class Recipe:
         "classes alike often",
         choices=("files", "pictures"),
     )
+    phantoms: int = setting(
+        0, "generated heads with tumour masks that are learnt from beside the pictures", minimum=0
+    )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
     class_weights: bool = setting(False, "weigh the loss so that every class counts the same")
     early_stop: int = setting(
@@ -304,6 +307,11 @@ class Recipe:
             raise RecipeError(f"dropout is {self.dropout}: expected a share below 1")
         if not self.label_smoothing < 1:
             raise RecipeError(f"label_smoothing is {self.label_smoothing}: expected below 1")
+        if self.mask_weight and self.net != "evidence":
+            raise RecipeError(
+                f"mask_weight is {self.mask_weight} and net {self.net!r}: only the maps of the "
+                "evidence net can be told where a tumour is"
+            )
         if not self.warmup <= 1:
             raise RecipeError(f"warmup is {self.warmup}: expected a share of at most 1")
 

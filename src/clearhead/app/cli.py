@@ -400,7 +400,7 @@ def split(manifest: Path, out: Path | None, quiet: bool, as_json: bool, **how: A
 @click.option("--resume", "again", type=FILE, default=None, help="run folder to go on with")
 @click.option(
     "--preset",
-    type=click.Choice(["compact", "report"]),
+    type=click.Choice(["compact", "evidence", "report"]),
     default="compact",
     show_default=True,
     help="settings to start from: ours, or those of the report",

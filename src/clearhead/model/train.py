@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from clearhead.data.cache import pictures
 from clearhead.data.drawn import drawn
 from clearhead.data.manifest import load_manifest, save_manifest
+from clearhead.data.teachers import teachers
 from clearhead.errors import RecipeError, RunError
 from clearhead.files import read_json, write_json
-from clearhead.measure.scores import absent_class
+from clearhead.measure.scores import absent_class, positive_class
 from clearhead.model.augment import Variation, draw_variation, seed_of, vary, vary_masks
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dealing import dealt
@@ -110,6 +111,11 @@ def train(
         raise RunError(f"{out} exists already: name a new folder, or go on with --resume {out}")
     for split in ("train", "validation"):  # refuse before anything is written
         manifest.part(split)
+    if recipe.phantoms and absent_class(manifest.classes) is None:
+        raise RecipeError(
+            "phantoms need a class that means that nothing was found: none of "
+            f"{', '.join(manifest.classes)} reads so"
+        )
     fabric = launch(device=device, precision=recipe.precision)
     if fabric.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
@@ -173,16 +179,43 @@ class Training:
             torch.from_numpy(known).to(device),
             torch.tensor(rows.groups(), device=device),
         )
-        if split != "train" or not self.recipe.mask_weight:
+        if split != "train":
             return part
-        truth = drawn(
-            rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
+        if self.recipe.mask_weight:
+            truth = drawn(
+                rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
+            )
+            told = truth.masked | (known == self.absent if self.absent is not None else False)
+            part = replace(
+                part,
+                masks=torch.from_numpy(truth.masks).to(device),
+                known=torch.from_numpy(told).to(device),
+            )
+        return self._taught(part) if self.recipe.phantoms else part
+
+    def _taught(self, part: Part) -> Part:
+        """The part with generated heads behind it, each a group of its own."""
+        assert self.absent is not None  # `train` asked
+        made = teachers(
+            self.recipe.phantoms,
+            self.recipe.seed,
+            fit=self.recipe.fit,
+            size_px=self.recipe.size_px,
+            progress=self.progress,
         )
-        told = truth.masked | (known == self.absent if self.absent is not None else False)
-        return replace(
-            part,
-            masks=torch.from_numpy(truth.masks).to(device),
-            known=torch.from_numpy(told).to(device),
+        positive = self.classes.index(positive_class(self.classes))
+        labels = torch.from_numpy(np.where(made.ill, positive, self.absent)).to(part.labels)
+        groups = 1 + part.groups.max() + torch.arange(len(labels)).to(part.groups)
+
+        def joined(own: Tensor | None, more: Tensor) -> Tensor | None:
+            return None if own is None else torch.cat([own, more.to(own)])
+
+        return Part(
+            torch.cat([part.squares, torch.from_numpy(made.squares).to(part.squares)]),
+            torch.cat([part.labels, labels]),
+            torch.cat([part.groups, groups]),
+            joined(part.masks, torch.from_numpy(made.masks)),
+            joined(part.known, torch.ones(len(labels), dtype=torch.bool)),
         )
 
     def run(self, at: Position) -> Run:

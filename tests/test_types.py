@@ -86,7 +86,7 @@ def test_a_recipe_survives_json(preset: str) -> None:
         ({"epochs": True}, "expected int"),
         ({"learning_rate": "fast"}, "expected float"),
         ({"learning_rate": float("nan")}, "at least 0"),
-        ({"net": "vgg"}, "expected compact or report"),
+        ({"net": "vgg"}, "expected compact or evidence or report"),
         ({"dropout": 1.0}, "below 1"),
         ({"size_px": 8}, "at least 32"),
         ({"colour": "red"}, "no setting 'colour'"),

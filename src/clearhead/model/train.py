@@ -436,14 +436,15 @@ def batches(part: Part, recipe: Recipe, epoch: int) -> list[Tensor]:
 
 def _even(labels: Tensor, groups: Tensor, random: torch.Generator) -> Tensor:
     """Rows in random order in which distinct pictures and classes count alike."""
-    classes = labels.unique().tolist()
-    share = -(-len(groups.unique()) // len(classes))
+    names, known = groups.numpy(), labels.numpy()
+    classes = np.unique(known)
+    share = -(-len(np.unique(names)) // len(classes))
     rows: list[Tensor] = []
     for label in classes:
-        own, count = torch.nonzero(labels == label)[:, 0], 0
+        own, count = torch.from_numpy(np.flatnonzero(known == label)), 0
         while count < share:
             mixed = own[torch.randperm(len(own), generator=random)]
-            first = torch.from_numpy(np.unique(groups[mixed].numpy(), return_index=True)[1])
+            first = torch.from_numpy(np.unique(names[mixed.numpy()], return_index=True)[1])
             some = mixed[first[torch.randperm(len(first), generator=random)]][: share - count]
             rows.append(some)
             count += len(some)

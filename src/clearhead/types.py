@@ -285,6 +285,7 @@ class Recipe:
         0, "generated heads with tumour masks that are learnt from beside the pictures", minimum=0
     )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
+    degrade: bool = setting(False, "vary sharpness and shading too, where `augment` is on")
     class_weights: bool = setting(False, "weigh the loss so that every class counts the same")
     early_stop: int = setting(
         0, "stop after this many epochs without a better validation loss; 0 never", minimum=0

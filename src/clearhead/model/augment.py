@@ -21,9 +21,18 @@ NOISE = 0.04
 """Largest |log gamma|, relative gain, and standard deviation of noise (share of full scale)."""
 
 
+BLUR = 1.5
+SHADE = 0.3
+"""Largest blur (standard deviation in pixels), and spread of the log of a smooth shading."""
+
+
 @dataclass(frozen=True)
 class Variation:
-    """A random variation of each picture of a batch: matrix (B, 2, 3), tones (B, 1, 1, 1)."""
+    """A random variation of each picture of a batch: matrix (B, 2, 3), tones (B, 1, 1, 1).
+
+    `blur` (B,) in pixels and `shade` (B, 1, 4, 4), knots of the log of a smooth factor, are for
+    `degrade`.
+    """
 
     matrix: Tensor
     gamma: Tensor
@@ -31,6 +40,8 @@ class Variation:
     noise: Tensor
     seeds: Tensor
     """(B,) seeds of the noise: each picture has its own, so that no split of the batch matters."""
+    blur: Tensor
+    shade: Tensor
 
     def take(self, rows: Tensor) -> Variation:
         """The variations of some rows of the batch."""
@@ -40,6 +51,8 @@ class Variation:
             self.gain[rows],
             self.noise[rows],
             self.seeds[rows],
+            self.blur[rows],
+            self.shade[rows],
         )
 
 
@@ -64,18 +77,42 @@ def draw_variation(count: int, seed: int) -> Variation:
     tone = [value.view(-1, 1, 1, 1) for value in (uniform(GAMMA).exp(), 1 + uniform(GAIN))]
     noise = torch.rand(count, generator=random).view(-1, 1, 1, 1) * NOISE
     seeds = torch.randint(2**62, (count,), generator=random)
-    return Variation(matrix, tone[0], tone[1], noise, seeds)
+    # Half of the pictures stay as sharp as they are.
+    blur = (torch.rand(count, generator=random) * 2 - 1).clamp(min=0) * BLUR
+    shade = torch.randn(count, 1, 4, 4, generator=random) * SHADE
+    return Variation(matrix, tone[0], tone[1], noise, seeds, blur, shade)
 
 
-def vary(squares: Tensor, variation: Variation) -> Tensor:
-    """Squares (B, 1, S, S) of 0…255 under the given variations, float32 of 0…255."""
+def vary(squares: Tensor, variation: Variation, *, degrade: bool = False) -> Tensor:
+    """Squares (B, 1, S, S) of 0…255 under the given variations, float32 of 0…255.
+
+    With `degrade` sharpness and shading vary too.
+    """
     device = squares.device
     x = squares.float() / 255
     grid = F.affine_grid(variation.matrix.to(device), list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     x = x.clamp(0, 1) ** variation.gamma.to(device) * variation.gain.to(device)
+    if degrade:
+        x = _blurred(x, variation.blur.to(device)) * _shading(x, variation.shade.to(device))
     x = x + _noise(x, variation.seeds) * variation.noise.to(device)
     return x.clamp(0, 1) * 255
+
+
+def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
+    """Each picture of x (B, 1, S, S) smoothed by a Gaussian of its own width (B,) in pixels."""
+    away = torch.arange(-4, 5, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (away / sigma.clamp(min=1e-3)[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True))[:, None]
+    each = F.pad(x.transpose(0, 1), (4, 4, 4, 4), mode="replicate")
+    each = F.conv2d(each, kernel[:, :, :, None], groups=len(x))
+    return F.conv2d(each, kernel[:, :, None, :], groups=len(x)).transpose(0, 1)
+
+
+def _shading(x: Tensor, knots: Tensor) -> Tensor:
+    """A smooth factor around 1 for each picture, (B, 1, S, S)."""
+    field = F.interpolate(knots, size=x.shape[2:], mode="bicubic", align_corners=False)
+    return (field - field.mean((2, 3), keepdim=True)).exp()
 
 
 def vary_masks(masks: Tensor, variation: Variation) -> Tensor:

@@ -293,7 +293,7 @@ class Training:
             squares, labels = part.squares[places].unsqueeze(1), part.labels[places]
             variation = varied.take(chunk) if self.recipe.augment else None
             if variation is not None:
-                squares = vary(squares, variation)
+                squares = vary(squares, variation, degrade=self.recipe.degrade)
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 dense: Tensor | float = 0.0
                 if part.masks is None:

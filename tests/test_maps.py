@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from clearhead.audits.maps import add_up, called_peaks, deviation, maps
+from clearhead.audits.maps import add_up, called_peaks, deviation, deviation_pooled, maps
 from clearhead.audits.section import Section
 from clearhead.audits.subject import Subject
 from clearhead.model.classifier import Classifier
+from clearhead.model.nets import EvidenceNet
 from clearhead.types import Finding
 from subjects import LookingNet, explained, looking, planted_subject
 
@@ -57,6 +58,25 @@ def test_maps_of_another_head_do_not_add_up() -> None:
     assert not add_up(subject)
     assert "don't add up" in found.message
     assert found.level == "info"
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_a_score_that_is_read_off_the_map_is_told(positive: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        net = EvidenceNet(2, absent=1 - positive, size_px=48)
+    subject = planted_subject(classifier=Classifier(net).eval())
+    subject = dataclasses.replace(subject, positive=positive)
+    name = subject.classes[positive]
+    found = finding(maps(subject), "maps.exact")
+    assert f"the log-mean-exp of the map of {name} is its score exactly" in found.message
+    assert found.value is not None
+    assert found.value < 1e-5
+    logits = subject.logits.copy()
+    logits[3] += (0.2, -0.2)
+    torn = dataclasses.replace(subject, logits=logits)
+    assert deviation_pooled(torn) == pytest.approx(0.4 / (2 * np.abs(logits).max()), rel=1e-3)
+    assert "don't add up" in finding(maps(torn), "maps.exact").message
 
 
 def test_margins_add_up_to_margins() -> None:

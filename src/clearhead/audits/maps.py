@@ -76,6 +76,25 @@ def deviation(subject: Subject) -> float | None:
     return float(np.abs(rest - np.median(rest, 0)).max()) / largest
 
 
+def deviation_pooled(subject: Subject) -> float | None:
+    """The same for a net of two classes that pools its evidence by log-mean-exp.
+
+    With evidence e of the positive class and its margin z it asks for z = log mean exp e; logits
+    that sum to 0 are half of the margin, and so is the evidence for them.
+    """
+    scores = _scores(subject)
+    if scores is None or len(subject) < FEWEST or len(subject.classes) != 2:
+        return None
+    factor = 1.0 if subject.unit == "logit margin" else 2.0
+    own = factor * scores[:, subject.positive]
+    rest = np.empty(len(own))
+    for rows in subject.batches(np.arange(len(subject)), "sums of the maps"):
+        values = factor * subject.evidence[rows, subject.positive].astype(np.float64)
+        most = values.max((1, 2))
+        rest[rows] = own[rows] - most - np.log(np.exp(values - most[:, None, None]).mean((1, 2)))
+    return float(np.abs(rest - np.median(rest)).max()) / (float(np.abs(own).max()) or 1.0)
+
+
 def add_up(subject: Subject) -> bool:
     """Whether every map adds up to its score, so that heat anywhere is a part of the score."""
     found = deviation(subject)
@@ -107,6 +126,14 @@ def _exact(subject: Subject) -> Finding:
             f"{_small(found)} of the largest score, in {counted(len(subject), 'picture')}). Heat "
             "in a cell of the map is what that cell adds to the score; the cell itself sees more "
             "of the picture than the place it lies over."
+        )
+    elif (pooled := deviation_pooled(subject)) is not None and pooled <= EXACT:
+        found = pooled
+        verdict = (
+            f"; the log-mean-exp of the map of {subject.classes[subject.positive]} is its score "
+            f"exactly (largest deviation {_small(pooled)} of the largest score, in "
+            f"{counted(len(subject), 'picture')}): the call is read off the map, and map and call "
+            "can't disagree. A cell sees more of the picture than the place it lies over."
         )
     else:
         verdict = (

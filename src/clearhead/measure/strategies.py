@@ -174,8 +174,8 @@ def strategies(
     halvings; copies of a picture never stand on both sides). And they are apart: their silhouette
     is higher than in `NULLS` clouds of one normal distribution with the same variances, since a
     long cloud without gaps is halved alike every time; and each kind holds `FEWEST` groups. (A very
-    long band of places, all equally frequent, may still be cut in two.) One kind is a possible answer: the places
-    are one, or shade into each other. (Tibshirani and Walther, *Cluster validation by prediction
+    long band of places, all equally frequent, may still be cut in two.) One kind is a possible
+    answer: the places are one, or shade into each other. (Tibshirani and Walther, *Cluster validation by prediction
     strength*, J. Comput. Graph. Stat. 14, 2005; Liu et al., *Statistical significance of
     clustering for high-dimension, low-sample size data*, JASA 103, 2008, for the null.)
 

@@ -175,9 +175,10 @@ def strategies(
     is higher than in `NULLS` clouds of one normal distribution with the same variances, since a
     long cloud without gaps is halved alike every time; and each kind holds `FEWEST` groups. (A very
     long band of places, all equally frequent, may still be cut in two.) One kind is a possible
-    answer: the places are one, or shade into each other. (Tibshirani and Walther, *Cluster validation by prediction
-    strength*, J. Comput. Graph. Stat. 14, 2005; Liu et al., *Statistical significance of
-    clustering for high-dimension, low-sample size data*, JASA 103, 2008, for the null.)
+    answer: the places are one, or shade into each other. (Tibshirani and Walther, *Cluster
+    validation by prediction strength*, J. Comput. Graph. Stat. 14, 2005; Liu et al., *Statistical
+    significance of clustering for high-dimension, low-sample size data*, JASA 103, 2008, for the
+    null.)
 
     Every group has the same weight. Kinds are found on at most `MOST_FITTED` maps, spread evenly
     over the groups. Errors: `ValueError` where a map is blank or there is none.

@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from clearhead.measure import strategies as measure
 from clearhead.measure.strategies import (
+    FEWEST,
     FRAME_PX,
     LEAST_GROUPS,
     MOST_FITTED,
@@ -185,6 +186,14 @@ def test_too_few_groups_are_one_kind() -> None:
     found = strategies(maps, np.arange(90) % (LEAST_GROUPS - 1))
     assert len(found) == 1
     assert found.strengths == (1.0,)
+
+
+@pytest.mark.parametrize(("few", "kinds"), [(FEWEST - 2, 1), (2 * FEWEST, 2)])
+def test_a_kind_of_few_pictures_is_none(few: int, kinds: int) -> None:
+    random = np.random.default_rng(2)
+    centres = np.array([SPOTS[0]] * 24 + [SPOTS[1]] * few) + random.normal(0, 0.3, (24 + few, 2))
+    maps = spot_maps(centres, 3.0, random)
+    assert len(strategies(maps, np.arange(24 + few), most=3)) == kinds
 
 
 def test_blank_maps_are_refused() -> None:

@@ -52,6 +52,9 @@ MOST_COMPARED = 1000
 LEAST_GROUPS = 10
 """With fewer groups there is one cluster: halves of them say nothing."""
 
+FEWEST = 5
+"""Groups that a kind holds at least: of fewer it can't be said that they return."""
+
 STARTS = 3
 """Starts of k-means, of which the best is kept."""
 
@@ -170,11 +173,12 @@ def strategies(
     half's centres put together too, in the cluster where it is least; the mean over `SPLITS`
     halvings; copies of a picture never stand on both sides). And they are apart: their silhouette
     is higher than in `NULLS` clouds of one normal distribution with the same variances, since a
-    long cloud without gaps is halved alike every time. (A very long band of places, all equally
-    frequent, may still be cut in two.) One kind is a possible answer: the places
-    are one, or shade into each other. (Tibshirani and Walther, *Cluster validation by prediction
-    strength*, J. Comput. Graph. Stat. 14, 2005; Liu et al., *Statistical significance of
-    clustering for high-dimension, low-sample size data*, JASA 103, 2008, for the null.)
+    long cloud without gaps is halved alike every time; and each kind holds `FEWEST` groups. (A very
+    long band of places, all equally frequent, may still be cut in two.) One kind is a possible
+    answer: the places are one, or shade into each other. (Tibshirani and Walther, *Cluster
+    validation by prediction strength*, J. Comput. Graph. Stat. 14, 2005; Liu et al., *Statistical
+    significance of clustering for high-dimension, low-sample size data*, JASA 103, 2008, for the
+    null.)
 
     Every group has the same weight. Kinds are found on at most `MOST_FITTED` maps, spread evenly
     over the groups. Errors: `ValueError` where a map is blank or there is none.
@@ -325,6 +329,9 @@ def _apart(places: NDArray[Any], each: NDArray[np.float64], count: int, seed: in
     random = np.random.default_rng(seed)
     spread = np.sqrt(np.average((places - np.average(places, 0, each)) ** 2, 0, each))
     nulls = (random.normal(size=places.shape) * spread for _ in range(NULLS))
+    sizes = np.bincount(_kmeans(places, each, count, seed).labels_, weights=each, minlength=count)
+    if sizes.min() < FEWEST:
+        return False
     own = _silhouette(places, each, count, seed)
     return all(_silhouette(null, each, count, seed) < own for null in nulls)
 

@@ -141,5 +141,5 @@ def test_generated_heads_need_a_class_without_a_finding(tmp_path: Path) -> None:
 
 
 def test_only_maps_of_evidence_are_told_where_the_tumour_is() -> None:
-    with pytest.raises(RecipeError, match="mask_weight is 1.0 and net 'compact'"):
+    with pytest.raises(RecipeError, match=r"mask_weight is 1\.0 and net 'compact'"):
         Recipe(mask_weight=1.0)

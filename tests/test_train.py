@@ -16,9 +16,12 @@ from typing import TypeVar
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.special import softmax
 
 from clearhead.data.manifest import save_manifest
 from clearhead.errors import ManifestError, RecipeError, RunError
+from clearhead.measure.calibration import temperature
+from clearhead.model.evaluate import predict
 from clearhead.model.launch import launch
 from clearhead.model.run import load_state, open_run
 from clearhead.model.stopping import Interrupted
@@ -234,6 +237,16 @@ def test_mixed_precision_trains_float32_weights(
     history = run.history()
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert capfd.readouterr().err == ""
+
+
+def test_the_temperature_is_that_of_the_validation_rows(discs: Manifest, tmp_path: Path) -> None:
+    run = train(discs, small(epochs=2), tmp_path / "run")
+    rows = run.manifest().part("validation")
+    logits, probabilities = predict(run, rows)
+    fitted = temperature(logits, rows.labels(), rows.groups())
+    assert fitted != 1.0
+    assert float(run.classifier().temperature) == pytest.approx(fitted, rel=1e-4)
+    assert probabilities == pytest.approx(softmax(logits / fitted, 1), abs=1e-5)
 
 
 def test_early_stop_ends_when_nothing_improves(discs: Manifest, tmp_path: Path) -> None:

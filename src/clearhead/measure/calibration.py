@@ -79,7 +79,7 @@ def reliability(probabilities: ArrayLike, true: ArrayLike, groups: ArrayLike) ->
     said, has = np.asarray(probabilities, np.float64), np.asarray(true, np.float64)
     weights = once_a_group(groups)
     place = np.minimum((said * BINS).astype(int), BINS - 1)
-    weight = np.bincount(place, weights, BINS)
+    weight = np.bincount(place, weights, BINS).astype(np.float64)
     some = weight > 0
     return Reliability(
         np.bincount(place, weights * said, BINS)[some] / weight[some],

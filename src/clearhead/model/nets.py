@@ -156,11 +156,29 @@ def _report_side(size_px: int) -> int:
     return size_px
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation in the arithmetic of what it is given.
+
+    Its sums are taken in float32 either way. Under mixed precision torch would turn every value to
+    float32 and back for it, which costs more than the half convolutions spare.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return F.group_norm(
+                input,
+                self.num_groups,
+                self.weight.to(input.dtype),
+                self.bias.to(input.dtype),
+                self.eps,
+            )
+
+
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     """Convolution and group normalisation: no value depends on the other pictures of a batch."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
-        nn.GroupNorm(8, outputs),
+        GroupNorm(8, outputs),
     )
 
 

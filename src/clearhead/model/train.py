@@ -301,7 +301,8 @@ class Training:
                 if part.masks is None:
                     logits = self.model(squares)
                 else:
-                    maps, logits = self.model.seen(squares)
+                    with fabric.autocast():  # which fabric gives to `forward` alone
+                        maps, logits = self.model.seen(squares)
                     dense = self.recipe.mask_weight * self._dense(maps, places, variation)
                 loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))

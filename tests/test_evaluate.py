@@ -197,7 +197,9 @@ def test_cases_follow_the_rule() -> None:
     assert chosen == [2, 1, 5, 6, 8]
 
 
-@pytest.mark.parametrize(("preset", "parameters"), [("report", 14_839_234), ("compact", None)])
+@pytest.mark.parametrize(
+    ("preset", "parameters"), [("report", 14_839_234), ("compact", None), ("evidence", None)]
+)
 def test_the_diagram_counts_every_parameter(preset: str, parameters: int | None) -> None:
     recipe = Recipe.preset(preset)
     layers = layers_of(recipe, 2)

@@ -229,10 +229,11 @@ def test_it_learns_and_keeps_the_best(discs: Manifest, tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], kept[name]) for name in kept)
 
 
+@pytest.mark.parametrize("preset", ["compact", "evidence"])
 def test_mixed_precision_trains_float32_weights(
-    discs: Manifest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    discs: Manifest, tmp_path: Path, capfd: pytest.CaptureFixture[str], preset: str
 ) -> None:
-    run = train(discs, small(precision="bf16-mixed", epochs=4), tmp_path / "run")
+    run = train(discs, small(preset, precision="bf16-mixed", epochs=4), tmp_path / "run")
     assert {value.dtype for value in weights(tmp_path / "run").values()} == {torch.float32}
     history = run.history()
     assert history[-1]["train_loss"] < history[0]["train_loss"]

@@ -12,17 +12,17 @@ from clearhead.model.classifier import build
 from clearhead.model.nets import Residual
 from clearhead.types import Recipe
 
-_ONE = nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.Dropout | Residual | nn.GroupNorm
+_ONE = nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.Dropout | nn.Dropout2d | Residual | nn.GroupNorm
 """Modules that are drawn as one layer; what is inside of them isn't drawn again."""
 
 
-def layers_of(recipe: Recipe, classes: int) -> list[Layer]:
+def layers_of(recipe: Recipe, classes: int, *, absent: int | None = None) -> list[Layer]:
     """The layers in the order in which one picture passes them, with output shapes and parameters.
 
     The net runs on torch's `meta` device: shapes are computed, nothing else.
     """
     with torch.device("meta"):
-        net = cast(nn.Module, build(recipe, classes).net).eval()
+        net = cast(nn.Module, build(recipe, classes, absent=absent).net).eval()
         picture = torch.empty(1, 1, recipe.size_px, recipe.size_px)
     found = [Layer("picture", "grey", (1, recipe.size_px, recipe.size_px))]
     for name, module in _drawn(net):
@@ -56,7 +56,7 @@ def _kind(module: nn.Module) -> str:
         return f"max-pool {module.kernel_size}"
     if isinstance(module, nn.Linear):
         return f"dense, {module.in_features:,} inputs"
-    if isinstance(module, nn.Dropout):
+    if isinstance(module, nn.Dropout | nn.Dropout2d):
         return f"dropout {module.p:g}"
     if isinstance(module, nn.GroupNorm):
         return f"group norm, {module.num_groups} groups"

@@ -28,7 +28,7 @@ from clearhead.deliver.page import DataSummary, Origin, Page, Picture, render_pa
 from clearhead.files import read_json, write_text
 from clearhead.heat.explain import explain_scans
 from clearhead.heat.scale import PERCENTILE, display_scale
-from clearhead.measure.scores import Evaluation
+from clearhead.measure.scores import Evaluation, absent_class
 from clearhead.model.evaluate import load_evaluation, load_predictions
 from clearhead.model.run import Run
 from clearhead.types import SPLITS, Finding, Manifest, Progress, silent
@@ -131,7 +131,10 @@ def _figures(
         "The net",
         "Every layer with the shape of its output and its parameters.",
         "net",
-        lambda: net_diagram(layers_of(run.recipe, len(run.classes)), title=f"{run.recipe.net} net"),
+        lambda: net_diagram(
+            layers_of(run.recipe, len(run.classes), absent=absent_class(run.classes)),
+            title=f"{run.recipe.net} net",
+        ),
     )
 
 

@@ -164,6 +164,8 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.dtype == torch.float32:
+            return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             return F.group_norm(
                 input,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import subprocess
 import sys
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
-from clearhead.model.augment import SCALE, SHIFT, draw_variation, seed_of, vary
+from clearhead.model.augment import SCALE, SHIFT, Variation, draw_variation, seed_of, vary
 from clearhead.model.memory import keep_freed_memory
 
 
@@ -46,17 +50,48 @@ def test_half_are_mirrored_and_limits_are_kept() -> None:
     assert float(matrix[:, :, 2].abs().max()) <= SHIFT
 
 
-def test_no_variation_leaves_the_picture() -> None:
+def still(count: int, **changes: Tensor) -> Variation:
+    """No variation at all, but for `changes`."""
+    ones, zeros = torch.ones(count, 1, 1, 1), torch.zeros(count, 1, 1, 1)
+    matrix = torch.eye(2, 3).expand(count, 2, 3)
+    seeds, flat = torch.arange(count), torch.zeros(count, 1, 4, 4)
+    nothing = Variation(matrix, ones, ones, zeros, seeds, torch.zeros(count), flat)
+    return dataclasses.replace(nothing, **changes)
+
+
+@pytest.mark.parametrize("degrade", [False, True])
+def test_no_variation_leaves_the_picture(degrade: bool) -> None:
     squares = squares_of(2)
-    nothing = draw_variation(2, 0)
-    still = type(nothing)(
-        torch.eye(2, 3).expand(2, 2, 3),
-        torch.ones(2, 1, 1, 1),
-        torch.ones(2, 1, 1, 1),
-        torch.zeros(2, 1, 1, 1),
-        nothing.seeds,
-    )
-    torch.testing.assert_close(vary(squares, still), squares.float(), rtol=0, atol=0.01)
+    found = vary(squares, still(2), degrade=degrade)
+    torch.testing.assert_close(found, squares.float(), rtol=0, atol=0.01)
+
+
+def test_degraded_pictures_vary_by_themselves_too() -> None:
+    squares, variation = squares_of(6), draw_variation(6, 4)
+    together = vary(squares, variation, degrade=True)
+    assert not torch.equal(together, vary(squares, variation))
+    rows = torch.tensor([5, 0, 2])
+    apart = vary(squares[rows], variation.take(rows), degrade=True)
+    torch.testing.assert_close(apart, together[rows], rtol=0, atol=1e-3)
+
+
+def test_each_picture_is_smoothed_by_its_own_gaussian() -> None:
+    squares, sigma = squares_of(3), torch.tensor([0.0, 0.7, 1.4])
+    found = vary(squares, still(3, blur=sigma), degrade=True)[:, 0].numpy()
+    for picture, width, blurred in zip(squares[:, 0].numpy(), sigma.tolist(), found, strict=True):
+        expected = gaussian_filter(picture.astype(float), width, mode="nearest", radius=4)
+        assert blurred == pytest.approx(expected, abs=0.05)
+
+
+def test_shading_is_a_smooth_factor_around_1() -> None:
+    knots = torch.zeros(1, 1, 4, 4)
+    knots[..., 2:] = 0.4
+    grey = torch.full((1, 1, 64, 64), 100, dtype=torch.uint8)
+    found = vary(grey, still(1, shade=knots), degrade=True)[0, 0] / 100
+    assert found[:, :8].mean() == pytest.approx(math.exp(-0.2), abs=0.03)
+    assert found[:, -8:].mean() == pytest.approx(math.exp(0.2), abs=0.03)
+    assert float(found.diff(dim=1).abs().max()) < 0.05
+    assert float(found.log().mean()) == pytest.approx(0, abs=1e-3)
 
 
 def test_seeds_of_neighbouring_counters_differ() -> None:

@@ -124,7 +124,7 @@ def test_generated_heads_are_learnt_from_beside_the_pictures(tmp_path: Path) -> 
     assert part.known is not None
     assert part.known[-4:].all()
     assert part.masks[-4:].any((1, 2)).tolist() == [True, False, True, False]
-    assert len(part.groups.unique()) == len(np.unique(rows.groups())) + 4
+    assert len(np.unique(part.groups.numpy())) == len(np.unique(rows.groups())) + 4
     positive = manifest.classes.index(positive_class(manifest.classes))
     assert (part.labels[-4:] == positive).tolist() == [True, False, True, False]
     assert len(training.parts["validation"]) == len(manifest.part("validation"))

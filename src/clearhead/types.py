@@ -354,7 +354,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "net": "evidence",
         "mask_weight": 1.0,
         "sampling": "pictures",
-        "epochs": 30,
+        "epochs": 40,
         "label_smoothing": 0.0,
         "weights": "last",
     },

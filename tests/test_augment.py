@@ -55,7 +55,9 @@ def still(count: int, **changes: Tensor) -> Variation:
     ones, zeros = torch.ones(count, 1, 1, 1), torch.zeros(count, 1, 1, 1)
     matrix = torch.eye(2, 3).expand(count, 2, 3)
     seeds, flat = torch.arange(count), torch.zeros(count, 1, 4, 4)
-    nothing = Variation(matrix, ones, ones, zeros, seeds, torch.zeros(count), flat)
+    nothing = Variation(
+        matrix, ones, ones, zeros, seeds, torch.zeros(count), flat, ones[:, 0, 0, 0]
+    )
     return dataclasses.replace(nothing, **changes)
 
 

@@ -284,6 +284,11 @@ class Recipe:
     phantoms: int = setting(
         0, "generated heads with tumour masks that are learnt from beside the pictures", minimum=0
     )
+    erase: float = setting(
+        0.0,
+        "share of training pictures whose brain is erased and that are told as without a finding",
+        minimum=0.0,
+    )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
     degrade: bool = setting(False, "vary sharpness and shading too, where `augment` is on")
     class_weights: bool = setting(False, "weigh the loss so that every class counts the same")
@@ -313,6 +318,8 @@ class Recipe:
                 f"mask_weight is {self.mask_weight} and net {self.net!r}: only the maps of the "
                 "evidence net can be told where a tumour is"
             )
+        if not self.erase < 1:
+            raise RecipeError(f"erase is {self.erase}: expected a share below 1")
         if not self.warmup <= 1:
             raise RecipeError(f"warmup is {self.warmup}: expected a share of at most 1")
 

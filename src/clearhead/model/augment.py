@@ -31,7 +31,7 @@ class Variation:
     """A random variation of each picture of a batch: matrix (B, 2, 3), tones (B, 1, 1, 1).
 
     `blur` (B,) in pixels and `shade` (B, 1, 4, 4), knots of the log of a smooth factor, are for
-    `degrade`.
+    `degrade`; `chance` (B,) 0…1 decides what is done to some pictures alone.
     """
 
     matrix: Tensor
@@ -42,6 +42,7 @@ class Variation:
     """(B,) seeds of the noise: each picture has its own, so that no split of the batch matters."""
     blur: Tensor
     shade: Tensor
+    chance: Tensor
 
     def take(self, rows: Tensor) -> Variation:
         """The variations of some rows of the batch."""
@@ -53,6 +54,7 @@ class Variation:
             self.seeds[rows],
             self.blur[rows],
             self.shade[rows],
+            self.chance[rows],
         )
 
 
@@ -80,7 +82,8 @@ def draw_variation(count: int, seed: int) -> Variation:
     # Half of the pictures stay as sharp as they are.
     blur = (torch.rand(count, generator=random) * 2 - 1).clamp(min=0) * BLUR
     shade = torch.randn(count, 1, 4, 4, generator=random) * SHADE
-    return Variation(matrix, tone[0], tone[1], noise, seeds, blur, shade)
+    chance = torch.rand(count, generator=random)
+    return Variation(matrix, tone[0], tone[1], noise, seeds, blur, shade, chance)
 
 
 def vary(squares: Tensor, variation: Variation, *, degrade: bool = False) -> Tensor:

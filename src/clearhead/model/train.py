@@ -31,6 +31,7 @@ from clearhead.model.augment import Variation, draw_variation, seed_of, vary, va
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dealing import dealt
 from clearhead.model.dense import cover, dense_loss
+from clearhead.model.erase import brains, without
 from clearhead.model.launch import circumstances, launch, rank, summed
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
@@ -90,6 +91,8 @@ class Part:
     groups: Tensor
     masks: Tensor | None = None
     known: Tensor | None = None
+    brains: Tensor | None = None
+    """(N, S, S) bool, where some pictures lose their brain."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -113,10 +116,10 @@ def train(
         raise RunError(f"{out} exists already: name a new folder, or go on with --resume {out}")
     for split in ("train", "validation"):  # refuse before anything is written
         manifest.part(split)
-    if recipe.phantoms and absent_class(manifest.classes) is None:
+    if (recipe.phantoms or recipe.erase) and absent_class(manifest.classes) is None:
         raise RecipeError(
-            "phantoms need a class that means that nothing was found: none of "
-            f"{', '.join(manifest.classes)} reads so"
+            f"{'phantoms' if recipe.phantoms else 'erase'} need a class that means that nothing "
+            f"was found: none of {', '.join(manifest.classes)} reads so"
         )
     fabric = launch(device=device, precision=recipe.precision)
     if fabric.is_global_zero:
@@ -193,7 +196,11 @@ class Training:
                 masks=torch.from_numpy(truth.masks).to(device),
                 known=torch.from_numpy(told).to(device),
             )
-        return self._taught(part) if self.recipe.phantoms else part
+        part = self._taught(part) if self.recipe.phantoms else part
+        if self.recipe.erase:
+            told = brains(part.squares.cpu().numpy(), progress=self.progress)
+            part = replace(part, brains=torch.from_numpy(told).to(device))
+        return part
 
     def _taught(self, part: Part) -> Part:
         """The part with generated heads behind it, each a group of its own."""
@@ -294,6 +301,11 @@ class Training:
             places = rows[chunk].to(fabric.device)
             squares, labels = part.squares[places].unsqueeze(1), part.labels[places]
             variation = varied.take(chunk) if self.recipe.augment else None
+            erased = self._erased(places, varied.take(chunk))
+            if erased is not None:
+                squares = without(squares, erased, varied.seeds[chunk])
+                gone = erased.any((1, 2))
+                labels = torch.where(gone, self.absent or 0, labels)
             if variation is not None:
                 squares = vary(squares, variation, degrade=self.recipe.degrade)
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
@@ -303,7 +315,7 @@ class Training:
                 else:
                     with fabric.autocast():  # which fabric gives to `forward` alone
                         maps, logits = self.model.seen(squares)
-                    dense = self.recipe.mask_weight * self._dense(maps, places, variation)
+                    dense = self.recipe.mask_weight * self._dense(maps, places, labels, variation)
                 loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))
             news[0] += loss.detach() * (len(rows) / total)
@@ -317,10 +329,21 @@ class Training:
             logits.float(), labels, self.weight, reduction="sum", label_smoothing=smooth
         )
 
-    def _dense(self, maps: Tensor, places: Tensor, variation: Variation | None) -> Tensor:
+    def _erased(self, places: Tensor, varied: Variation) -> Tensor | None:
+        """The brains (B, S, S) of those pictures that lose theirs, or None where none does."""
+        part = self.parts["train"]
+        if part.brains is None:
+            return None
+        chosen = (varied.chance < self.recipe.erase).to(places.device)
+        return part.brains[places] & chosen[:, None, None]
+
+    def _dense(
+        self, maps: Tensor, places: Tensor, labels: Tensor, variation: Variation | None
+    ) -> Tensor:
         """The loss of evidence maps (B, F, h, w) against the masks, summed over the pictures.
 
         The map of a picture's own class is told its mask, every other map that nothing is there.
+        `labels` (B,) are what the pictures are told as: one whose brain is erased holds nothing.
         """
         part, grid = self.parts["train"], self.classifier.net.grid
         assert part.masks is not None
@@ -328,15 +351,16 @@ class Training:
         masks = part.masks[places]
         shares = masks.float() if variation is None else vary_masks(masks, variation)
         covers = cover(shares, grid, (maps.shape[2], maps.shape[3]))
-        own = part.labels[places]
+        known, own = part.known[places], labels
         if self.absent is not None:
+            covers = covers * (labels != self.absent)[:, None, None]
+            known = known | (labels == self.absent)
             own = own - (own > self.absent).long()
-            covers = covers * (part.labels[places] != self.absent)[:, None, None]
         losses = torch.zeros(len(places), device=maps.device)
         for index in range(maps.shape[1]):
             there = covers * (own == index)[:, None, None]
             losses = losses + dense_loss(maps[:, index], there)
-        return (losses * part.known[places]).sum()
+        return (losses * known).sum()
 
     def _weight_of(self, labels: Tensor) -> float:
         if self.weight is None:

@@ -14,7 +14,8 @@ import torch
 
 from clearhead.data.manifest import load_manifest
 from clearhead.model.launch import launch
-from clearhead.model.train import Training, batches
+from clearhead.model.lessons import batches
+from clearhead.model.train import Training
 from clearhead.types import Recipe, silent
 
 

@@ -23,9 +23,10 @@ from clearhead.errors import ManifestError, RecipeError, RunError
 from clearhead.measure.calibration import temperature
 from clearhead.model.evaluate import predict
 from clearhead.model.launch import launch
+from clearhead.model.lessons import Part, batches
 from clearhead.model.run import load_state, open_run
 from clearhead.model.stopping import Interrupted
-from clearhead.model.train import Part, batches, learning_rate, resume, train
+from clearhead.model.train import learning_rate, resume, train
 from clearhead.types import Bar, Manifest, Recipe, silent
 from oracles import disc_folder
 

@@ -43,6 +43,24 @@ def dense_loss(maps: Tensor, covers: Tensor) -> Tensor:
     return _mean(losses, there) + _mean(losses, ~near)
 
 
+def map_loss(
+    maps: Tensor, labels: Tensor, shares: Tensor, known: Tensor, grid: Grid, absent: int | None
+) -> Tensor:
+    """The loss of evidence maps (B, F, h, w) against shares (B, S, S), summed over the pictures.
+
+    The map of a picture's own class is told where its tumour is, every other map that nothing is
+    there; pictures of which that isn't `known` (B,) take no part. There is a map for every class
+    but `absent`.
+    """
+    covers = cover(shares, grid, (maps.shape[2], maps.shape[3]))
+    own = labels if absent is None else labels - (labels > absent).long()
+    losses = torch.zeros(len(labels), device=maps.device)
+    for index in range(maps.shape[1]):
+        mine = (own == index) & (labels != (-1 if absent is None else absent))
+        losses = losses + dense_loss(maps[:, index], covers * mine[:, None, None])
+    return (losses * known).sum()
+
+
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     """The mean of values (B, h, w) where `where`, (B,); 0 where there is no such cell."""
     count = where.sum((1, 2))

@@ -13,26 +13,20 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
-from clearhead.data.cache import pictures
-from clearhead.data.drawn import drawn
 from clearhead.data.manifest import load_manifest, save_manifest
-from clearhead.data.teachers import teachers
 from clearhead.errors import RecipeError, RunError
 from clearhead.files import read_json, write_json
 from clearhead.measure.calibration import temperature
-from clearhead.measure.scores import absent_class, positive_class
-from clearhead.model.augment import Variation, draw_variation, seed_of, vary, vary_masks
+from clearhead.model.augment import Variation, draw_variation, seed_of
 from clearhead.model.classifier import Classifier, build
-from clearhead.model.dealing import dealt
-from clearhead.model.dense import cover, dense_loss
-from clearhead.model.erase import brains, without
+from clearhead.model.dense import map_loss
 from clearhead.model.launch import circumstances, launch, rank, summed
+from clearhead.model.lessons import DROPOUT, VARIATION, batches, check_part, cut, load_part
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
     Run,
@@ -53,9 +47,6 @@ CHUNK = 32
 
 Smaller activations stay closer to the processor: 32 is faster than 64 for the report's net.
 """
-
-_ORDER, _DROPOUT, _VARIATION, _LABELS = 0, 1, 2, 3
-"""What a seed is for, so that no two uses share one."""
 
 SAVE_SECONDS = 600.0
 """A long epoch is saved this often, besides at its end and on Ctrl-C."""
@@ -78,26 +69,6 @@ class Position:
         return min(self.history, key=lambda row: row["validation_loss"])
 
 
-@dataclass(frozen=True)
-class Part:
-    """One split on the device.
-
-    Shapes: `squares` (N, S, S) uint8, `labels` and `groups` (N,), and where maps are supervised
-    `masks` (N, S, S) bool of the tumours and `known` (N,), which pictures say where there is one.
-    """
-
-    squares: Tensor
-    labels: Tensor
-    groups: Tensor
-    masks: Tensor | None = None
-    known: Tensor | None = None
-    brains: Tensor | None = None
-    """(N, S, S) bool, where some pictures lose their brain."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
 def train(
     manifest: Manifest,
     recipe: Recipe,
@@ -114,13 +85,7 @@ def train(
     """
     if rank() == 0 and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} exists already: name a new folder, or go on with --resume {out}")
-    for split in ("train", "validation"):  # refuse before anything is written
-        manifest.part(split)
-    if (recipe.phantoms or recipe.erase) and absent_class(manifest.classes) is None:
-        raise RecipeError(
-            f"{'phantoms' if recipe.phantoms else 'erase'} need a class that means that nothing "
-            f"was found: none of {', '.join(manifest.classes)} reads so"
-        )
+    check_part(manifest, recipe)  # refuse before anything is written
     fabric = launch(device=device, precision=recipe.precision)
     if fabric.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
@@ -157,75 +122,22 @@ class Training:
         self.fabric, self.recipe, self.out = fabric, recipe, out
         self.progress = progress if fabric.is_global_zero else silent
         self.classes, self.manifest_id = manifest.classes, manifest_id(manifest)
-        self.absent = absent_class(self.classes)
         with fabric.rank_zero_first():  # one process decodes, the others read its cache
-            self.parts = {split: self._load(manifest, split) for split in ("train", "validation")}
+            self.parts = {
+                split: load_part(
+                    manifest, split, recipe, device=fabric.device, progress=self.progress
+                )
+                for split in ("train", "validation")
+            }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed))
-            self.classifier = build(recipe, len(self.classes), absent=self.absent)
+            self.classifier = build(recipe, len(self.classes), absent=self.parts["train"].absent)
         self.model, self.optimiser = fabric.setup(
             self.classifier, _optimiser(self.classifier, recipe)
         )
         self.model.mark_forward_method("seen")
         self.chunk = CHUNK if fabric.device.type == "cpu" else max(recipe.batch, 256)
         self.weight = _class_weights(self.parts["train"].labels, len(self.classes), recipe)
-
-    def _load(self, manifest: Manifest, split: str) -> Part:
-        rows = manifest.part(split)
-        drawn_squares = pictures(
-            rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
-        )
-        known = rows.labels()
-        if self.recipe.random_labels:
-            known = dealt(known, rows.groups(), seed_of(self.recipe.seed, _LABELS))
-        device = self.fabric.device
-        part = Part(
-            torch.from_numpy(drawn_squares).to(device),
-            torch.from_numpy(known).to(device),
-            torch.tensor(rows.groups(), device=device),
-        )
-        if split != "train":
-            return part
-        if self.recipe.mask_weight:
-            truth = drawn(
-                rows, fit=self.recipe.fit, size_px=self.recipe.size_px, progress=self.progress
-            )
-            told = truth.masked | (known == self.absent if self.absent is not None else False)
-            part = replace(
-                part,
-                masks=torch.from_numpy(truth.masks).to(device),
-                known=torch.from_numpy(told).to(device),
-            )
-        part = self._taught(part) if self.recipe.phantoms else part
-        if self.recipe.erase:
-            told = brains(part.squares.cpu().numpy(), progress=self.progress)
-            part = replace(part, brains=torch.from_numpy(told).to(device))
-        return part
-
-    def _taught(self, part: Part) -> Part:
-        """The part with generated heads behind it, each a group of its own."""
-        assert self.absent is not None  # `train` asked
-        made = teachers(
-            self.recipe.phantoms,
-            self.recipe.seed,
-            fit=self.recipe.fit,
-            size_px=self.recipe.size_px,
-            progress=self.progress,
-        )
-        positive = self.classes.index(positive_class(self.classes))
-        labels = torch.from_numpy(np.where(made.ill, positive, self.absent)).to(part.labels)
-        groups = 1 + part.groups.max() + torch.arange(len(labels)).to(part.groups)
-
-        def joined(own: Tensor | None, more: Tensor) -> Tensor | None:
-            return None if own is None else torch.cat([own, more.to(own)])
-
-        return Part(
-            torch.cat([part.squares, torch.from_numpy(made.squares).to(part.squares)]),
-            torch.cat([part.labels, labels]),
-            torch.cat([part.groups, groups]),
-            joined(part.masks, torch.from_numpy(made.masks)),
-            joined(part.known, torch.ones(len(labels), dtype=torch.bool)),
-        )
 
     def run(self, at: Position) -> Run:
         """Train from `at` to the end, saving after every epoch."""
@@ -279,8 +191,8 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, epoch * steps + number, recipe.epochs * steps)
         place = self.fabric.global_rank
-        torch.manual_seed(seed_of(recipe.seed, _DROPOUT, epoch, number, place))
-        varied = draw_variation(len(rows), seed_of(recipe.seed, _VARIATION, epoch, number))
+        torch.manual_seed(seed_of(recipe.seed, DROPOUT, epoch, number, place))
+        varied = draw_variation(len(rows), seed_of(recipe.seed, VARIATION, epoch, number))
         news = self._gradient(rows, varied)
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -295,19 +207,12 @@ class Training:
         fabric, part = self.fabric, self.parts["train"]
         total = self._weight_of(part.labels[rows.to(fabric.device)])
         mine = torch.arange(fabric.global_rank, len(rows), fabric.world_size)
-        chunks = _cut(mine, self.chunk) or [mine]
+        chunks = cut(mine, self.chunk) or [mine]
         news = torch.zeros(3, dtype=torch.float64, device=fabric.device)
         for number, chunk in enumerate(chunks):
             places = rows[chunk].to(fabric.device)
-            squares, labels = part.squares[places].unsqueeze(1), part.labels[places]
-            variation = varied.take(chunk) if self.recipe.augment else None
-            erased = self._erased(places, varied.take(chunk))
-            if erased is not None:
-                squares = without(squares, erased, varied.seeds[chunk])
-                gone = erased.any((1, 2))
-                labels = torch.where(gone, self.absent or 0, labels)
-            if variation is not None:
-                squares = vary(squares, variation, degrade=self.recipe.degrade)
+            variation = varied.take(chunk)
+            squares, labels = part.shown(places, variation, self.recipe)
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 dense: Tensor | float = 0.0
                 if part.masks is None:
@@ -315,7 +220,11 @@ class Training:
                 else:
                     with fabric.autocast():  # which fabric gives to `forward` alone
                         maps, logits = self.model.seen(squares)
-                    dense = self.recipe.mask_weight * self._dense(maps, places, labels, variation)
+                    truth = part.taught(places, labels, variation, self.recipe)
+                    grid = self.classifier.net.grid
+                    dense = self.recipe.mask_weight * map_loss(
+                        maps, labels, *truth, grid, part.absent
+                    )
                 loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))
             news[0] += loss.detach() * (len(rows) / total)
@@ -329,39 +238,6 @@ class Training:
             logits.float(), labels, self.weight, reduction="sum", label_smoothing=smooth
         )
 
-    def _erased(self, places: Tensor, varied: Variation) -> Tensor | None:
-        """The brains (B, S, S) of those pictures that lose theirs, or None where none does."""
-        part = self.parts["train"]
-        if part.brains is None:
-            return None
-        chosen = (varied.chance < self.recipe.erase).to(places.device)
-        return part.brains[places] & chosen[:, None, None]
-
-    def _dense(
-        self, maps: Tensor, places: Tensor, labels: Tensor, variation: Variation | None
-    ) -> Tensor:
-        """The loss of evidence maps (B, F, h, w) against the masks, summed over the pictures.
-
-        The map of a picture's own class is told its mask, every other map that nothing is there.
-        `labels` (B,) are what the pictures are told as: one whose brain is erased holds nothing.
-        """
-        part, grid = self.parts["train"], self.classifier.net.grid
-        assert part.masks is not None
-        assert part.known is not None
-        masks = part.masks[places]
-        shares = masks.float() if variation is None else vary_masks(masks, variation)
-        covers = cover(shares, grid, (maps.shape[2], maps.shape[3]))
-        known, own = part.known[places], labels
-        if self.absent is not None:
-            covers = covers * (labels != self.absent)[:, None, None]
-            known = known | (labels == self.absent)
-            own = own - (own > self.absent).long()
-        losses = torch.zeros(len(places), device=maps.device)
-        for index in range(maps.shape[1]):
-            there = covers * (own == index)[:, None, None]
-            losses = losses + dense_loss(maps[:, index], there)
-        return (losses * known).sum()
-
     def _weight_of(self, labels: Tensor) -> float:
         if self.weight is None:
             return float(len(labels))
@@ -374,7 +250,7 @@ class Training:
         self.model.eval()
         mine = torch.arange(fabric.global_rank, len(part), fabric.world_size)
         sums = torch.zeros(3, dtype=torch.float64, device=fabric.device)
-        for chunk in _cut(mine, self.chunk):
+        for chunk in cut(mine, self.chunk):
             rows = chunk.to(fabric.device)
             labels = part.labels[rows]
             logits = self.model(part.squares[rows].unsqueeze(1))
@@ -446,7 +322,7 @@ class Training:
         part = self.parts["validation"]
         load_weights(self.classifier, path)
         self.classifier.eval()
-        rows = _cut(torch.arange(len(part), device=self.fabric.device), self.chunk)
+        rows = cut(torch.arange(len(part), device=self.fabric.device), self.chunk)
         found = [self.classifier(part.squares[some].unsqueeze(1)).float() for some in rows]
         fitted = temperature(torch.cat(found).cpu(), part.labels.cpu(), part.groups.cpu())
         self.classifier.temperature.fill_(fitted)
@@ -462,40 +338,6 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
         return recipe.learning_rate
     share = (step - warmup) / max(1, steps - warmup)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def batches(part: Part, recipe: Recipe, epoch: int) -> list[Tensor]:
-    """The rows of each batch of an epoch, in random order; the last batch may be smaller.
-
-    Every file once; or as many rows as there are groups, each class as often as the others: a file
-    of each of its groups, drawn anew, in rounds until there are enough.
-    """
-    random = torch.Generator().manual_seed(seed_of(recipe.seed, _ORDER, epoch))
-    if recipe.sampling == "pictures":
-        return _cut(_even(part.labels.cpu(), part.groups.cpu(), random), recipe.batch)
-    return _cut(torch.randperm(len(part), generator=random), recipe.batch)
-
-
-def _even(labels: Tensor, groups: Tensor, random: torch.Generator) -> Tensor:
-    """Rows in random order in which distinct pictures and classes count alike."""
-    names, known = groups.numpy(), labels.numpy()
-    classes = np.unique(known)
-    share = -(-len(np.unique(names)) // len(classes))
-    rows: list[Tensor] = []
-    for label in classes:
-        own, count = torch.from_numpy(np.flatnonzero(known == label)), 0
-        while count < share:
-            mixed = own[torch.randperm(len(own), generator=random)]
-            first = torch.from_numpy(np.unique(names[mixed.numpy()], return_index=True)[1])
-            some = mixed[first[torch.randperm(len(first), generator=random)]][: share - count]
-            rows.append(some)
-            count += len(some)
-    every = torch.cat(rows)
-    return every[torch.randperm(len(every), generator=random)]
-
-
-def _cut(values: Tensor, size: int) -> list[Tensor]:
-    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _optimiser(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:

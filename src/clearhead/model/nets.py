@@ -198,42 +198,33 @@ class Residual(nn.Module):
         return cast(Tensor, self.relu(x + self.second(self.relu(self.first(x)))))
 
 
-class CompactNet(nn.Module):
-    """A small residual net of stride 8 with global average pooling and a linear head.
+class Backbone(nn.Module):
+    """A small residual net of stride 8: what `CompactNet` and `EvidenceNet` have in common."""
 
-    With this head the mean of a class's evidence map plus its bias is its logit, exactly, and
-    Grad-CAM equals CAM. 0.95 million parameters; 20×20 maps at 160 px.
-    """
+    WIDTH = 128
 
-    def __init__(self, classes: int, *, size_px: int = 160, dropout: float = 0.1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        width = 128
+        width = self.WIDTH
         self.stem = nn.Sequential(_conv(1, 24, 5, 2), nn.ReLU(), _conv(24, 48, 3, 2), nn.ReLU())
         self.body = nn.Sequential(
             _conv(48, width, 3, 2), nn.ReLU(), Residual(width), Residual(width), Residual(width)
         )
-        self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(width, classes)
         # Odd kernels with half padding and stride 2 keep cell 0 centred on pixel 0.
         self.grid = Grid(offset_px=0.0, stride_px=8.0)
 
-    def features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.body(self.stem(x)))
-
-    def head(self, maps: Tensor) -> Tensor:
-        return cast(Tensor, self.out(self.dropout(maps.mean((2, 3)))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
+    def after(self, maps: Tensor) -> Tensor:
+        """Logits (B, K) of the body's maps (B, C, h, w)."""
+        raise NotImplementedError
 
     def stages(self) -> tuple[Stage, ...]:
         """The stem at a quarter of the size, then at an eighth the body's first maps and blocks."""
         return (
-            Stage("stem", self.stem, lambda maps: self.head(self.body(maps)), Grid(0.0, 4.0)),
+            Stage("stem", self.stem, lambda maps: self.after(self.body(maps)), Grid(0.0, 4.0)),
             self._within("body", 2),
             self._within("block1", 3),
             self._within("block2", 4),
-            Stage("block3", self.features, self.head, self.grid),
+            self._within("block3", 5),
         )
 
     def _within(self, name: str, place: int) -> Stage:
@@ -242,13 +233,38 @@ class CompactNet(nn.Module):
         return Stage(
             name,
             lambda x: cast(Tensor, before(self.stem(x))),
-            lambda maps: self.head(after(maps)),
+            lambda maps: self.after(after(maps)),
             self.grid,
         )
 
 
-class EvidenceNet(nn.Module):
-    """A residual net of stride 8 whose seam is the evidence itself: a map for each class.
+class CompactNet(Backbone):
+    """The backbone with global average pooling and a linear head.
+
+    With this head the mean of a class's evidence map plus its bias is its logit, exactly, and
+    Grad-CAM equals CAM. 0.95 million parameters; 20×20 maps at 160 px.
+    """
+
+    def __init__(self, classes: int, *, size_px: int = 160, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(self.WIDTH, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.body(self.stem(x)))
+
+    def head(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.out(self.dropout(maps.mean((2, 3)))))
+
+    def after(self, maps: Tensor) -> Tensor:
+        return self.head(maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class EvidenceNet(Backbone):
+    """The backbone with a seam that is the evidence itself: a map for each class.
 
     `features` are maps (B, F, h, w) in logits, one for every class but the one that means that
     nothing was found (`absent`), or one for each where there is no such class. `head` pools a map
@@ -261,18 +277,15 @@ class EvidenceNet(nn.Module):
         self, classes: int, *, absent: int | None = None, size_px: int = 160, dropout: float = 0.1
     ) -> None:
         super().__init__()
-        width = 128
-        self.classes, self.absent = classes, absent
-        self.stem = nn.Sequential(_conv(1, 24, 5, 2), nn.ReLU(), _conv(24, 48, 3, 2), nn.ReLU())
-        self.body = nn.Sequential(
-            _conv(48, width, 3, 2), nn.ReLU(), Residual(width), Residual(width), Residual(width)
-        )
+        self.absent = absent
         self.dropout = nn.Dropout2d(dropout)
-        self.out = nn.Conv2d(width, classes - (absent is not None), 1)
-        self.grid = Grid(offset_px=0.0, stride_px=8.0)
+        self.out = nn.Conv2d(self.WIDTH, classes - (absent is not None), 1)
 
     def features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.out(self.dropout(self.body(self.stem(x)))))
+        return self._evidence(self.body(self.stem(x)))
+
+    def _evidence(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.out(self.dropout(maps)))
 
     def head(self, maps: Tensor) -> Tensor:
         flat = maps.flatten(2).float()
@@ -282,8 +295,15 @@ class EvidenceNet(nn.Module):
             found = torch.cat([before, torch.zeros_like(found[:, :1]), after], 1)
         return found - found.mean(1, keepdim=True)
 
+    def after(self, maps: Tensor) -> Tensor:
+        return self.head(self._evidence(maps))
+
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Those of the backbone, then the evidence."""
+        return (*super().stages(), Stage("evidence", self.features, self.head, self.grid))
 
 
 NETS: dict[str, Callable[..., nn.Module]] = {

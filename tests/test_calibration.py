@@ -1,13 +1,12 @@
-"""Temperature, reliability and Brier score against planted truth and scikit-learn."""
+"""The temperature, against planted truth."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit, softmax
-from sklearn.metrics import brier_score_loss
+from scipy.special import softmax
 
-from clearhead.measure.calibration import BINS, brier, reliability, temperature
+from clearhead.measure.calibration import temperature
 
 
 def planted(count: int, spread: float, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -39,35 +38,3 @@ def test_calls_that_are_all_right_do_not_freeze() -> None:
     logits = np.stack([1.0 - labels, 1.0 * labels], 1)
     assert 0.05 < temperature(logits, labels, np.arange(40)) < 1
     assert temperature(logits[::2], labels[::2], np.arange(20)) == 1.0
-
-
-def test_reliability_is_the_literal_sum_over_bins() -> None:
-    random = np.random.default_rng(1)
-    said, groups = random.random(500), random.integers(0, 200, 500)
-    true = random.random(500) < said**2
-    sizes = {group: (groups == group).sum() for group in groups}
-    weights = np.array([1 / sizes[group] for group in groups])
-    total = 0.0
-    for number in range(BINS):
-        inside = (said >= number / BINS) & (said < (number + 1) / BINS)
-        gap = (weights[inside] * (said[inside] - true[inside])).sum()
-        total += abs(gap)
-    assert reliability(said, true, groups).error == pytest.approx(total / weights.sum())
-
-
-def test_said_and_true_agree_where_they_should() -> None:
-    random = np.random.default_rng(2)
-    said = expit(random.normal(0, 2, 20_000))
-    found = reliability(said, random.random(20_000) < said, np.arange(20_000))
-    assert found.error < 0.01
-    assert found.weight.sum() == pytest.approx(20_000)
-    assert reliability([1.0, 1.0], [0, 0], [0, 1]).error == 1.0
-
-
-def test_brier_is_that_of_an_independent_library() -> None:
-    random = np.random.default_rng(3)
-    said, groups = random.random(200), random.integers(0, 80, 200)
-    true = random.random(200) < said
-    sizes = np.bincount(groups)
-    expected = brier_score_loss(true, said, sample_weight=1 / sizes[groups])
-    assert brier(said, true, groups) == pytest.approx(expected)

@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import adjusted_rand_score
 
 from clearhead.measure import strategies as measure
+from clearhead.measure.groupwise import weights
 from clearhead.measure.strategies import (
     FEWEST,
     FRAME_PX,
@@ -20,7 +21,6 @@ from clearhead.measure.strategies import (
     pooled,
     prediction_strength,
     strategies,
-    weights,
 )
 from clearhead.types import BACKGROUND, BRAIN, RIM
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import clearhead
 from clearhead.audits.agreement import agreement
+from clearhead.audits.audit import made
 from clearhead.audits.exhibits import CHEAP, Exhibits, Judged, figure
 from clearhead.audits.faithful import faithful
 from clearhead.audits.phrases import counted
@@ -159,18 +158,11 @@ def _made(exhibits: Exhibits, seconds: Mapping[str, float], started: float) -> M
     """How a bench was made, as page and JSON tell it; no folder of a machine."""
     subject = exhibits.subject
     return {
-        "run": None if subject.run is None else subject.run.folder.resolve().name,
+        **made(subject, list(seconds), started),
         "seeds": [run.folder.resolve().name for run in exhibits.seeds],
         "shuffled": None if exhibits.shuffled is None else exhibits.shuffled.folder.resolve().name,
         "pictures": f"{len(subject):,} groups of the {subject.split} split",
-        "checks": list(seconds),
         "methods": list(exhibits.methods),
         "method": exhibits.chosen,
-        "unit": subject.unit,
-        "seed": subject.seed,
-        "resamples": subject.resamples,
-        "version": clearhead.__version__,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - started, 1),
         "seconds_each": dict(seconds),
     }

@@ -42,3 +42,10 @@ def group_means(values: NDArray[Any], groups: NDArray[Any]) -> NDArray[np.float6
     _, place = np.unique(np.asarray(groups)[defined], return_inverse=True)
     sums = np.bincount(place, weights=values[defined])
     return sums / np.maximum(np.bincount(place), 1)
+
+
+def weights(groups: NDArray[Any]) -> NDArray[np.float64]:
+    """One over the size of each row's group, (N,): every group counts once."""
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    each: NDArray[np.float64] = 1.0 / sizes[place]
+    return each

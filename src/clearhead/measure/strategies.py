@@ -17,6 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
+from clearhead.measure.groupwise import weights
 from clearhead.types import BACKGROUND
 
 FRAME_PX = 32
@@ -200,13 +201,6 @@ def strategies(
             [found.predict(_placed(space, maps[part])) for part in _parts(len(maps))]
         )
     return _ordered(maps, groups, labels.astype(np.int64), strengths)
-
-
-def weights(groups: NDArray[Any]) -> NDArray[np.float64]:
-    """One over the size of each row's group, (N,): every group counts once."""
-    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    each: NDArray[np.float64] = 1.0 / sizes[place]
-    return each
 
 
 def hellinger(maps: NDArray[Any], centre: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,6 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from clearhead.data.copies import find_copies
+from clearhead.data.index import index
+from clearhead.data.manifest import load_thumbnails
+from clearhead.data.phantom import phantom
+from clearhead.data.split import split
 from clearhead.files import sha256
 from clearhead.types import COLUMNS, Manifest
 
@@ -71,6 +76,13 @@ def disc_folder(
         height=[side] * count,
         width=[side] * count,
     )
+
+
+def head_manifest(root: Path, *, n: int, size_px: int, seed: int = 2) -> Manifest:
+    """Generated heads below `root`, indexed, searched for copies and split."""
+    folder = phantom(root / "heads", n=n, seed=seed, size_px=size_px)
+    found = index(folder, root / "heads.parquet")
+    return split(find_copies(found, load_thumbnails(root / "heads.parquet")), seed=0)
 
 
 class Interrupted:

@@ -284,9 +284,10 @@ class Recipe:
     phantoms: int = setting(
         0, "generated heads with tumour masks that are learnt from beside the pictures", minimum=0
     )
-    erase: float = setting(
+    counterfactual: float = setting(
         0.0,
-        "share of training pictures whose brain is erased and that are told as without a finding",
+        "share of training pictures turned into their opposite: a known tumour covered, a healthy "
+        "brain given one",
         minimum=0.0,
     )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
@@ -318,8 +319,10 @@ class Recipe:
                 f"mask_weight is {self.mask_weight} and net {self.net!r}: only the maps of the "
                 "evidence net can be told where a tumour is"
             )
-        if not self.erase < 1:
-            raise RecipeError(f"erase is {self.erase}: expected a share below 1")
+        if not self.counterfactual <= 1:
+            raise RecipeError(
+                f"counterfactual is {self.counterfactual}: expected a share of at most 1"
+            )
         if not self.warmup <= 1:
             raise RecipeError(f"warmup is {self.warmup}: expected a share of at most 1")
 

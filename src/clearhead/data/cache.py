@@ -55,7 +55,7 @@ def pictures(
 
     Errors: `ReadError` for a file that no longer decodes.
     """
-    path = cache_folder() / "pictures" / f"{_key(manifest, fit, size_px)}.npy"
+    path = cache_folder() / "pictures" / f"{picture_key(manifest, fit, size_px)}.npy"
     if not path.exists():
         with writing(path) as temporary:
             _decode(manifest, temporary, fit=fit, size_px=size_px, workers=workers, show=progress)
@@ -76,7 +76,8 @@ def scratch(shape: tuple[int, ...], dtype: type[np.generic] | type[bool]) -> NDA
         return np.memmap(file, dtype, mode="w+", shape=shape)
 
 
-def _key(manifest: Manifest, fit: str, size_px: int) -> str:
+def picture_key(manifest: Manifest, fit: str, size_px: int) -> str:
+    """A name for the drawn rows of a manifest: files' digests and the drawing's settings."""
     digest = hashlib.sha256(f"{_VERSION} {fit} {size_px} {colour_of(manifest)}".encode())
     for sha256, source in zip(manifest.column("sha256"), manifest.column("source"), strict=True):
         page = source.rpartition("#")[2] if "#page=" in source else ""

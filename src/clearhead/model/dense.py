@@ -15,6 +15,9 @@ from clearhead.data.canvas import Grid
 FILLED = 0.5
 """Share of a cell that the tumour must fill for the cell to be told that it is there."""
 
+ELSEWHERE = 0.5
+"""Weight of the log of a score's share that comes from the tumour, beside the cells' own loss."""
+
 
 def cover(masks: Tensor, grid: Grid, cells: tuple[int, int]) -> Tensor:
     """The share of each cell's area that a mask fills, (B, h, w), of masks (B, S, S) of 0…1.
@@ -33,14 +36,18 @@ def dense_loss(maps: Tensor, covers: Tensor) -> Tensor:
     """Cross-entropy of evidence maps (B, h, w) against covers (B, h, w), a loss per picture (B,).
 
     Cells with tumour and cells without count alike, whatever their number: tumours are small. A
-    tumour that fills no cell is the cell that it fills most.
+    tumour that fills no cell is the cell that it fills most. Where there is a tumour, the share of
+    the pooled evidence Σ exp(m) that lies in it counts too, by its negative log: told cell by cell
+    alone, a map may be right nearly everywhere and hottest next to the tumour.
     """
     most = covers.amax((1, 2), keepdim=True)
     there = covers >= most.clamp(max=FILLED)
     there &= most > 0
     near = F.max_pool2d((covers > 0).float()[:, None], 3, 1, 1)[:, 0] > 0
     losses = F.binary_cross_entropy_with_logits(maps.float(), there.float(), reduction="none")
-    return _mean(losses, there) + _mean(losses, ~near)
+    share = _pooled(maps.float(), there) - _pooled(maps.float(), there | ~near)
+    ill = there.flatten(1).any(1)
+    return _mean(losses, there) + _mean(losses, ~near) - ELSEWHERE * torch.where(ill, share, 0.0)
 
 
 def map_loss(
@@ -65,3 +72,9 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     """The mean of values (B, h, w) where `where`, (B,); 0 where there is no such cell."""
     count = where.sum((1, 2))
     return torch.where(where, values, 0.0).sum((1, 2)) / count.clamp(min=1)
+
+
+def _pooled(values: Tensor, where: Tensor) -> Tensor:
+    """The log of the sum of exp(values) (B, h, w) where `where`, (B,)."""
+    least = torch.finfo(values.dtype).min
+    return torch.where(where, values, least).flatten(1).logsumexp(1)

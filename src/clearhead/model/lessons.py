@@ -14,12 +14,27 @@ from clearhead.data.teachers import teachers
 from clearhead.errors import RecipeError
 from clearhead.measure.scores import absent_class, positive_class
 from clearhead.model.augment import Variation, seed_of, vary, vary_masks
+from clearhead.model.counterfactual import patched, with_tumours
 from clearhead.model.dealing import dealt
-from clearhead.model.erase import brains, without
+from clearhead.model.regions import brains
 from clearhead.types import Manifest, Progress, Recipe, silent
 
 ORDER, DROPOUT, VARIATION, LABELS = 0, 1, 2, 3
 """What a seed is for, so that no two uses share one."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Pictures as they are shown: squares (B, 1, S, S) of 0…255 and labels (B,).
+
+    Where maps are supervised, `shares` (B, S, S) of each pixel that tumours fill, and `known` (B,),
+    of which pictures that is known.
+    """
+
+    squares: Tensor
+    labels: Tensor
+    shares: Tensor | None = None
+    known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -35,44 +50,61 @@ class Part:
     groups: Tensor
     absent: int | None = None
     """The class that means that nothing was found."""
+    present: int | None = None
+    """The class of every tumour; None where there are several."""
     masks: Tensor | None = None
     known: Tensor | None = None
     brains: Tensor | None = None
-    """(N, S, S) bool, where some pictures lose their brain."""
+    """(N, S, S) bool, where some pictures are changed into their opposite."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def shown(self, places: Tensor, varied: Variation, recipe: Recipe) -> tuple[Tensor, Tensor]:
-        """Some pictures as they are learnt from: squares (B, 1, S, S), and labels (B,).
+    def lesson(self, places: Tensor, varied: Variation, recipe: Recipe) -> Lesson:
+        """Some pictures as they are learnt from: turned into their opposite, varied, or as is."""
+        told = Lesson(self.squares[places].unsqueeze(1), self.labels[places])
+        if self.masks is not None and self.known is not None:
+            masks = self.masks[places] & (told.labels != self.absent)[:, None, None]
+            known = self.known[places] | (told.labels == self.absent)
+            told = replace(told, shares=masks, known=known)
+        if self.brains is not None:
+            chosen = varied.chance.to(places.device) < recipe.counterfactual
+            told = self._turned(told, self.brains[places], chosen, varied.seeds)
+        return _varied(told, varied, recipe)
 
-        One whose brain is erased is told as one without a finding.
+    def _turned(self, told: Lesson, brains: Tensor, chosen: Tensor, seeds: Tensor) -> Lesson:
+        """A lesson in which the chosen pictures (B,) are turned into their opposite.
+
+        A known tumour is covered and told as none; a brain without is given one, or as often a
+        cover, so that a cover says nothing.
         """
-        squares, labels = self.squares[places].unsqueeze(1), self.labels[places]
-        if self.brains is not None and self.absent is not None:
-            chosen = (varied.chance < recipe.erase).to(places.device)
-            erased = self.brains[places] & chosen[:, None, None]
-            squares = without(squares, erased, varied.seeds)
-            labels = torch.where(erased.any((1, 2)), self.absent, labels)
-        if recipe.augment:
-            squares = vary(squares, varied, degrade=recipe.degrade)
-        return squares, labels
+        assert told.shares is not None
+        assert told.known is not None
+        assert self.absent is not None
+        squares, labels = told.squares.float(), told.labels.clone()
+        masks, known = told.shares.clone(), told.known
+        well, even = labels == self.absent, (seeds % 2 == 0).to(chosen.device)
+        seen = masks.flatten(1).any(1)
+        rows = (chosen & known & (seen | (well & even))).nonzero()[:, 0]
+        squares[rows], done = patched(squares[rows], brains[rows], masks[rows], seeds[rows.cpu()])
+        labels[rows[done]], masks[rows[done]] = self.absent, False
+        if self.present is not None:
+            rows = (chosen & well & ~even).nonzero()[:, 0]
+            squares[rows], masks[rows] = with_tumours(
+                squares[rows], brains[rows], seeds[rows.cpu()]
+            )
+            labels[rows[masks[rows].flatten(1).any(1)]] = self.present
+        return Lesson(squares, labels, masks, known)
 
-    def taught(
-        self, places: Tensor, labels: Tensor, varied: Variation, recipe: Recipe
-    ) -> tuple[Tensor, Tensor]:
-        """Where their tumours are, as shares (B, S, S) of each pixel, and of which that is known.
 
-        `labels` (B,) are what the pictures are told as: where that is no finding, there is none.
-        """
-        if self.masks is None or self.known is None:
-            raise RecipeError("these pictures were loaded without masks: set mask_weight")
-        masks, known = self.masks[places], self.known[places]
-        shares = vary_masks(masks, varied) if recipe.augment else masks.float()
-        if self.absent is not None:
-            nothing = labels == self.absent
-            shares, known = shares * ~nothing[:, None, None], known | nothing
-        return shares, known
+def _varied(told: Lesson, varied: Variation, recipe: Recipe) -> Lesson:
+    """A lesson with its pictures varied, and what is told of their masks as shares."""
+    squares, shares = told.squares, told.shares
+    if recipe.augment:
+        squares = vary(squares, varied, degrade=recipe.degrade)
+    if shares is not None:
+        shares = vary_masks(shares, varied) if recipe.augment else shares.float()
+    return replace(told, squares=squares, shares=shares)
 
 
 def load_part(
@@ -94,21 +126,22 @@ def load_part(
         torch.from_numpy(labels).to(device),
         torch.tensor(rows.groups(), device=device),
         absent,
+        1 - absent if absent is not None and len(manifest.classes) == 2 else None,
     )
     if split != "train":
         return part
-    if recipe.mask_weight:
+    if recipe.mask_weight or recipe.counterfactual:
         truth = drawn(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
         part = replace(
             part,
             masks=torch.from_numpy(truth.masks).to(device),
             known=torch.from_numpy(truth.masked).to(device),
         )
+    if recipe.counterfactual:
+        found = brains(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
+        part = replace(part, brains=torch.from_numpy(found).to(device))
     if recipe.phantoms:
         part = _with_heads(part, manifest, recipe, progress)
-    if recipe.erase:
-        found = brains(part.squares.cpu().numpy(), progress=progress)
-        part = replace(part, brains=torch.from_numpy(found).to(device))
     return part
 
 
@@ -116,10 +149,11 @@ def check_part(manifest: Manifest, recipe: Recipe) -> None:
     """That both splits are there, and a class for what means no finding where one is needed."""
     for split in ("train", "validation"):
         manifest.part(split)
-    if (recipe.phantoms or recipe.erase) and absent_class(manifest.classes) is None:
+    needed = [name for name in ("phantoms", "counterfactual") if getattr(recipe, name)]
+    if needed and absent_class(manifest.classes) is None:
         raise RecipeError(
-            f"{'phantoms' if recipe.phantoms else 'erase'} need a class that means that nothing "
-            f"was found: none of {', '.join(manifest.classes)} reads so"
+            f"{needed[0]} needs a class that means that nothing was found: none of "
+            f"{', '.join(manifest.classes)} reads so"
         )
 
 
@@ -136,13 +170,15 @@ def _with_heads(part: Part, manifest: Manifest, recipe: Recipe, progress: Progre
     def joined(own: Tensor | None, more: Tensor) -> Tensor | None:
         return None if own is None else torch.cat([own, more.to(own)])
 
-    return Part(
-        torch.cat([part.squares, torch.from_numpy(made.squares).to(part.squares)]),
-        torch.cat([part.labels, labels]),
-        torch.cat([part.groups, groups]),
-        part.absent,
-        joined(part.masks, torch.from_numpy(made.masks)),
-        joined(part.known, torch.ones(len(labels), dtype=torch.bool)),
+    masks = torch.from_numpy(made.masks)
+    return replace(
+        part,
+        squares=torch.cat([part.squares, torch.from_numpy(made.squares).to(part.squares)]),
+        labels=torch.cat([part.labels, labels]),
+        groups=torch.cat([part.groups, groups]),
+        masks=joined(part.masks, masks),
+        known=joined(part.known, torch.ones(len(labels), dtype=torch.bool)),
+        brains=joined(part.brains, torch.zeros_like(masks)),  # these stay as they are
     )
 
 

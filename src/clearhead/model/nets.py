@@ -199,43 +199,25 @@ class Residual(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A small residual net of stride 8: what `CompactNet` and `EvidenceNet` have in common."""
+    """A small residual net: what `CompactNet` and `EvidenceNet` have in common.
 
-    WIDTH = 128
+    `stem` makes maps (B, 48, h, w) of stride 4, `body` of those (B, 128, h, w) of stride 8.
+    """
+
+    STEM, WIDTH = 48, 128
 
     def __init__(self) -> None:
         super().__init__()
-        width = self.WIDTH
-        self.stem = nn.Sequential(_conv(1, 24, 5, 2), nn.ReLU(), _conv(24, 48, 3, 2), nn.ReLU())
+        stem, width = self.STEM, self.WIDTH
+        self.stem = nn.Sequential(
+            _conv(1, stem // 2, 5, 2), nn.ReLU(), _conv(stem // 2, stem, 3, 2), nn.ReLU()
+        )
         self.body = nn.Sequential(
-            _conv(48, width, 3, 2), nn.ReLU(), Residual(width), Residual(width), Residual(width)
+            _conv(stem, width, 3, 2), nn.ReLU(), Residual(width), Residual(width), Residual(width)
         )
         # Odd kernels with half padding and stride 2 keep cell 0 centred on pixel 0.
-        self.grid = Grid(offset_px=0.0, stride_px=8.0)
-
-    def after(self, maps: Tensor) -> Tensor:
-        """Logits (B, K) of the body's maps (B, C, h, w)."""
-        raise NotImplementedError
-
-    def stages(self) -> tuple[Stage, ...]:
-        """The stem at a quarter of the size, then at an eighth the body's first maps and blocks."""
-        return (
-            Stage("stem", self.stem, lambda maps: self.after(self.body(maps)), Grid(0.0, 4.0)),
-            self._within("body", 2),
-            self._within("block1", 3),
-            self._within("block2", 4),
-            self._within("block3", 5),
-        )
-
-    def _within(self, name: str, place: int) -> Stage:
-        """The stage after the first `place` parts of the body."""
-        before, after = self.body[:place], self.body[place:]
-        return Stage(
-            name,
-            lambda x: cast(Tensor, before(self.stem(x))),
-            lambda maps: self.after(after(maps)),
-            self.grid,
-        )
+        self.stem_grid = Grid(offset_px=0.0, stride_px=4.0)
+        self.body_grid = Grid(offset_px=0.0, stride_px=8.0)
 
 
 class CompactNet(Backbone):
@@ -249,6 +231,7 @@ class CompactNet(Backbone):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(self.WIDTH, classes)
+        self.grid = self.body_grid
 
     def features(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.body(self.stem(x)))
@@ -256,33 +239,62 @@ class CompactNet(Backbone):
     def head(self, maps: Tensor) -> Tensor:
         return cast(Tensor, self.out(self.dropout(maps.mean((2, 3)))))
 
-    def after(self, maps: Tensor) -> Tensor:
-        return self.head(maps)
-
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 
+    def stages(self) -> tuple[Stage, ...]:
+        """The stem at a quarter of the size, then at an eighth the body's first maps and blocks."""
+        return (
+            Stage("stem", self.stem, lambda maps: self.head(self.body(maps)), self.stem_grid),
+            self._within("body", 2),
+            self._within("block1", 3),
+            self._within("block2", 4),
+            self._within("block3", 5),
+        )
+
+    def _within(self, name: str, place: int) -> Stage:
+        """The stage after the first `place` parts of the body."""
+        before, after = self.body[:place], self.body[place:]
+        return Stage(
+            name,
+            lambda x: cast(Tensor, before(self.stem(x))),
+            lambda maps: self.head(after(maps)),
+            self.grid,
+        )
+
 
 class EvidenceNet(Backbone):
-    """The backbone with a seam that is the evidence itself: a map for each class.
+    """The backbone with a seam that is the evidence itself: a map for each class, at stride 4.
 
     `features` are maps (B, F, h, w) in logits, one for every class but the one that means that
-    nothing was found (`absent`), or one for each where there is no such class. `head` pools a map
-    by its log-mean-exp, so that few cells can speak for the whole picture, gives the absent class
-    0 and centres the logits: map and call can't disagree. Source of the pooling: Pinheiro and
-    Collobert, "From image-level to pixel-level labeling with convolutional networks", CVPR 2015.
+    nothing was found (`absent`), or one for each where there is no such class. What the body has
+    found at an eighth of the size is joined with the stem's finer maps (Lin et al., "Feature
+    pyramid networks for object detection", CVPR 2017). `head` pools a map by its log-mean-exp, so
+    that few cells can speak for the whole picture, gives the absent class 0 and centres the
+    logits: map and call can't disagree. Source of the pooling: Pinheiro and Collobert, "From
+    image-level to pixel-level labeling with convolutional networks", CVPR 2015.
     """
+
+    JOINED = 64
 
     def __init__(
         self, classes: int, *, absent: int | None = None, size_px: int = 160, dropout: float = 0.1
     ) -> None:
         super().__init__()
         self.absent = absent
+        self.coarse = _conv(self.WIDTH, self.JOINED, 1)
+        self.fine = _conv(self.STEM, self.JOINED, 1)
+        self.join = nn.Sequential(nn.ReLU(), Residual(self.JOINED))
         self.dropout = nn.Dropout2d(dropout)
-        self.out = nn.Conv2d(self.WIDTH, classes - (absent is not None), 1)
+        self.out = nn.Conv2d(self.JOINED, classes - (absent is not None), 1)
+        self.grid = self.stem_grid
 
     def features(self, x: Tensor) -> Tensor:
-        return self._evidence(self.body(self.stem(x)))
+        return self._evidence(self._joined(self.stem(x)))
+
+    def _joined(self, stem: Tensor) -> Tensor:
+        coarse, fine = self.coarse(self.body(stem)), self.fine(stem)
+        return cast(Tensor, self.join(_doubled(coarse, fine.shape[2:]) + fine))
 
     def _evidence(self, maps: Tensor) -> Tensor:
         return cast(Tensor, self.out(self.dropout(maps)))
@@ -295,15 +307,36 @@ class EvidenceNet(Backbone):
             found = torch.cat([before, torch.zeros_like(found[:, :1]), after], 1)
         return found - found.mean(1, keepdim=True)
 
-    def after(self, maps: Tensor) -> Tensor:
-        return self.head(self._evidence(maps))
-
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 
     def stages(self) -> tuple[Stage, ...]:
-        """Those of the backbone, then the evidence."""
-        return (*super().stages(), Stage("evidence", self.features, self.head, self.grid))
+        """The stem, what it and the body make together, and the evidence, all at stride 4.
+
+        The body's own maps are none: the logits depend on the stem beside them.
+        """
+        return (
+            Stage(
+                "stem",
+                self.stem,
+                lambda maps: self.head(self._evidence(self._joined(maps))),
+                self.grid,
+            ),
+            Stage(
+                "joined",
+                lambda x: self._joined(self.stem(x)),
+                lambda maps: self.head(self._evidence(maps)),
+                self.grid,
+            ),
+            Stage("evidence", self.features, self.head, self.grid),
+        )
+
+
+def _doubled(maps: Tensor, size: torch.Size) -> Tensor:
+    """Maps (B, C, h, w) on a grid twice as fine of (H, W) cells: cell i moves to 2i, exactly."""
+    height, width = 2 * maps.shape[2] - 1, 2 * maps.shape[3] - 1
+    wide = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=True)
+    return F.pad(wide, (0, size[1] - width, 0, size[0] - height), mode="replicate")
 
 
 NETS: dict[str, Callable[..., nn.Module]] = {

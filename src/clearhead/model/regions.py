@@ -8,11 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clearhead.data.cache import cache_folder, picture_key, pictures
 from clearhead.data.canvas import draw, place
 from clearhead.data.regions import classical, on_picture
 from clearhead.errors import RecipeError
+from clearhead.files import writing
 from clearhead.model.region_net import unet
-from clearhead.types import Scan
+from clearhead.types import BRAIN, Manifest, Progress, Scan, silent
+
+_VERSION = 1
+"""Raised whenever the regions change, so that no stale cache is ever read."""
+
+BATCH = 32
 
 Maker = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
@@ -67,3 +74,25 @@ def region_maps(
     if maker not in MAKERS:
         raise RecipeError(f"no maker of regions is called {maker!r}: expected {', '.join(MAKERS)}")
     return MAKERS[maker](squares)
+
+
+def brains(
+    manifest: Manifest, *, fit: str, size_px: int, progress: Progress = silent
+) -> NDArray[np.bool_]:
+    """The brain in every row drawn on its square, (N, S, S); found once, then kept in the cache.
+
+    Nothing where it can't be told.
+    """
+    name = f"{picture_key(manifest, fit, size_px)}-{_VERSION}.npy"
+    path = cache_folder() / "brains" / name
+    if not path.exists():
+        squares = pictures(manifest, fit=fit, size_px=size_px, progress=progress)
+        starts = range(0, len(squares), BATCH)
+        with writing(path) as temporary:
+            found = np.lib.format.open_memmap(temporary, mode="w+", dtype=bool, shape=squares.shape)
+            for start in progress(starts, total=len(starts), label="regions"):
+                labels, sure = region_maps(np.ascontiguousarray(squares[start : start + BATCH]))
+                found[start : start + BATCH] = (labels == BRAIN) & (sure >= SURE)[:, None, None]
+            found.flush()
+    kept: NDArray[np.bool_] = np.load(path, mmap_mode="c")
+    return kept

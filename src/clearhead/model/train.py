@@ -212,23 +212,26 @@ class Training:
         for number, chunk in enumerate(chunks):
             places = rows[chunk].to(fabric.device)
             variation = varied.take(chunk)
-            squares, labels = part.shown(places, variation, self.recipe)
+            told = part.lesson(places, variation, self.recipe)
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 dense: Tensor | float = 0.0
-                if part.masks is None:
-                    logits = self.model(squares)
+                if told.shares is None or told.known is None or not self.recipe.mask_weight:
+                    logits = self.model(told.squares)
                 else:
                     with fabric.autocast():  # which fabric gives to `forward` alone
-                        maps, logits = self.model.seen(squares)
-                    truth = part.taught(places, labels, variation, self.recipe)
-                    grid = self.classifier.net.grid
+                        maps, logits = self.model.seen(told.squares)
                     dense = self.recipe.mask_weight * map_loss(
-                        maps, labels, *truth, grid, part.absent
+                        maps,
+                        told.labels,
+                        told.shares,
+                        told.known,
+                        self.classifier.net.grid,
+                        part.absent,
                     )
-                loss = self._loss(logits, labels, smooth=self.recipe.label_smoothing) + dense
+                loss = self._loss(logits, told.labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))
             news[0] += loss.detach() * (len(rows) / total)
-            news[1] += (logits.detach().argmax(1) == labels).sum()
+            news[1] += (logits.detach().argmax(1) == told.labels).sum()
             news[2] += len(chunk)
         return news
 

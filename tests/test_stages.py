@@ -19,7 +19,7 @@ SIDE = 96
 NAMES = {
     "report": ("conv1", "conv2", "conv3"),
     "compact": ("stem", "body", "block1", "block2", "block3"),
-    "evidence": ("stem", "body", "block1", "block2", "block3", "evidence"),
+    "evidence": ("stem", "joined", "evidence"),
 }
 
 EACH = pytest.mark.parametrize(

@@ -91,6 +91,24 @@ def test_evaluate_prints_the_score_to_beat(home: Path, run: Path) -> None:
     assert 0 <= scores["per_file"]["accuracy"]["value"] <= 1
 
 
+def test_calibrate_at_another_level_and_on_other_pictures(home: Path, run: Path) -> None:
+    told = answer(home, "calibrate", "runs/one", "--error", "0.5")
+    assert (told["error"], told["on"]) == (0.5, "validation")
+    assert min(told["thresholds"]) > 0
+    evaluated = answer(home, "evaluate", "runs/one", "--resamples", "50")
+    assert evaluated["triage"]["calibration"]["thresholds"] == told["thresholds"]
+    clearhead(home, "phantom", "ours", "--n", "40", "--size-px", "96", "--seed", "8")
+    answer(home, "index", "ours")
+    clearhead(home, "calibrate", "runs/one", "--on", "ours.parquet")
+    refused = clearhead(home, "report", "runs/one", code=2)
+    assert "calibrated anew" in refused.stderr
+    done = clearhead(home, "calibrate", "runs/one")
+    assert "is never ruled out" in done.stdout  # so few are in the validation split
+    assert "next: clearhead evaluate runs/one" in done.stdout
+    done = clearhead(home, "evaluate", "runs/one", "--resamples", "50")
+    assert "true class ruled out" in done.stdout
+
+
 def test_explain_takes_files_and_folders(home: Path, run: Path) -> None:
     files = sorted((home / "heads" / "Healthy").iterdir())[:2]
     told = answer(home, "explain", "runs/one", *map(str, files), "--out", "maps")
@@ -208,6 +226,10 @@ def test_demo_walks_the_whole_way(home: Path) -> None:
         ("train", "heads.parquet", "runs/two", "--epochs", "0"),
         ("train", "--resume", "nowhere"),
         ("evaluate", "nowhere"),
+        ("calibrate", "nowhere"),
+        ("calibrate", "runs/one", "--error", "1"),
+        ("calibrate", "runs/one", "--on", "heads.parquet"),
+        ("calibrate", "runs/one", "--on", "nowhere.parquet"),
         ("explain", "nowhere", "x.png"),
         ("explain", "runs/one"),
         ("explain", "runs/one", "heads", "--stage", "attic"),

@@ -22,13 +22,24 @@ from sklearn import metrics
 
 from clearhead.deliver.curves import (
     confusion_matrix,
+    reliability_diagram,
     roc_curve,
     save_figure,
     score_chart,
     training_curves,
+    triage_chart,
 )
 from clearhead.measure.baseline import score_to_beat
-from clearhead.measure.scores import Evaluation, Score, score
+from clearhead.measure.calibration import reliability
+from clearhead.measure.scores import (
+    Calibration,
+    Evaluation,
+    Reliability,
+    Score,
+    Triage,
+    score,
+)
+from clearhead.measure.triage import LEVELS, triage
 
 TWO = ("Brain Tumor", "Healthy")
 FIVE = ("glioma", "meningioma of a very long name $x_1$ that goes on and on", "none", "b", "c")
@@ -69,6 +80,14 @@ def evaluation() -> Evaluation:
     return dataclasses.replace(plain, baseline=beat)
 
 
+def trust(classes: tuple[str, ...] = TWO) -> tuple[Reliability, Triage]:
+    """How reliable the probabilities are, and what triage makes of them."""
+    how: dict[str, Any] = {"classes": classes, "positive": classes[0], "resamples": 50}
+    told, count = case(len(classes)), len(classes)
+    made = Calibration(0.1, 1.2, (0.3,) * count, (30,) * count)
+    return reliability(*told, **how), triage(*told, made, fitted_on=told, **how)
+
+
 def line(axes: Axes, label: str) -> tuple[Any, Any]:
     """Data of the line with this label."""
     (found,) = [drawn for drawn in axes.lines if drawn.get_label() == label]
@@ -99,6 +118,10 @@ def figures(evaluation: Evaluation) -> dict[str, Figure]:
         ),
         "roc": roc_curve(two[0], two[1], TWO, "Brain Tumor", evaluation.per_file.roc_auc),
         "roc of five": roc_curve(labels, probabilities, FIVE, "glioma", five.per_file.roc_auc),
+        "reliability": reliability_diagram(trust()[0]),
+        "reliability of five": reliability_diagram(trust(FIVE)[0]),
+        "triage": triage_chart(trust()[1]),
+        "triage of five": triage_chart(trust(FIVE)[1]),
         "scores": score_chart(evaluation),
         "scores without baseline": score_chart(five),
     }
@@ -200,6 +223,30 @@ def test_score_chart_leaves_undefined_scores_empty() -> None:
         *[True] * 3,
     ]
     assert [found.get_text() for found in axes.texts].count("–") == 4
+
+
+def test_the_reliability_diagram_shows_each_bin_and_what_chance_would_show() -> None:
+    told, _ = trust()
+    axes = reliability_diagram(told).axes[0]
+    x, y = line(axes, "this model")
+    assert list(x) == [each.told for each in told.bins]
+    assert list(y) == [each.true.value for each in told.bins]
+    title = axes.get_title(loc="left").replace("\u00a0", " ")
+    assert title.startswith(f"Calibration error {100 * told.error:.1f} %; by chance ")
+    assert axes.get_xlabel() == "Probability told of Brain Tumor"
+    assert reliability_diagram(trust(FIVE)[0]).axes[0].get_xlabel().endswith("the class called")
+
+
+def test_the_triage_chart_shows_both_shares_and_the_promise() -> None:
+    _, found = trust()
+    axes = triage_chart(found).axes[0]
+    for name, words in (("uncertain", "left uncertain"), ("wrong", "decided wrongly")):
+        x, y = line(axes, words)
+        assert tuple(x) == LEVELS
+        assert list(y) == [getattr(each, name).value for each in found.curve]
+    x, y = line(axes, "what is promised")
+    assert list(x) == list(y)
+    assert list(line(axes, "this run's promise")[0]) == [0.1, 0.1]
 
 
 def test_no_text_is_small_or_cut_off(figures: dict[str, Figure]) -> None:

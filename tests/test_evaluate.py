@@ -174,8 +174,18 @@ def test_the_page_shows_everything_and_stands_alone(run: Run) -> None:
     evaluate(run, resamples=100)
     page = report(run)
     html = page.read_text(encoding="utf-8")
-    assert html.count("data:image/png;base64,") == 6
-    for name in ("curves", "scores", "confusion", "roc", "contact-sheet", "net"):
+    assert html.count("data:image/png;base64,") == 8
+    drawn = (
+        "curves",
+        "scores",
+        "confusion",
+        "roc",
+        "reliability",
+        "triage",
+        "contact-sheet",
+        "net",
+    )
+    for name in drawn:
         assert (run.folder / "figures" / f"{name}.png").stat().st_size > 5000
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert "not a medical device" in html

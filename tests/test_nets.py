@@ -116,4 +116,4 @@ def test_classifier_normalises_and_scales(preset: str) -> None:
     logits = classifier(squares)
     classifier.temperature.fill_(2.0)
     torch.testing.assert_close(classifier.probabilities(logits), torch.softmax(logits / 2, 1))
-    assert {"mean", "std", "temperature"} <= set(classifier.state_dict())
+    assert {"mean", "std", "temperature", "thresholds"} <= set(classifier.state_dict())

@@ -22,7 +22,16 @@ from clearhead.deliver.page import (
     duration,
     render_page,
 )
-from clearhead.measure.scores import Baseline, Evaluation, Score, Scores
+from clearhead.measure.scores import (
+    Baseline,
+    Calibration,
+    Evaluation,
+    Outcome,
+    Reliability,
+    Score,
+    Scores,
+    Triage,
+)
 from clearhead.types import Finding, Recipe
 
 ATTACK = "<script>alert('x')</script>\"><img src=https://evil.example/x.png>"
@@ -125,6 +134,23 @@ def make_evaluation(
         per_group=make_scores(model, classes),
         baseline=known,
         copies_in_training=(621, 1380),
+        reliability=Reliability(
+            classes[0], Score(0.05, 0.04, 0.06), 0.03, Score(0.02, 0.01, 0.04), ()
+        ),
+        triage=make_triage(classes),
+    )
+
+
+def make_triage(classes: tuple[str, ...]) -> Triage:
+    kept = Outcome(300, Score(0.85, 0.8, 0.9), Score(0.01), Score(0.14), Score(0.04), limit=0.08)
+    broken = dataclasses.replace(kept, groups=177, ruled_out=Score(0.2, 0.15, 0.25))
+    return Triage(
+        Calibration(0.05, 1.1, (0.3, 0.1), (150, 40)),
+        dict(zip(classes, (kept, broken), strict=True)),
+        uncertain=Score(0.14, 0.1, 0.18),
+        unlike=Score(0.02),
+        missed=Score(0.011),
+        curve=(),
     )
 
 
@@ -222,6 +248,19 @@ def test_findings_are_told_with_their_numbers_and_not_all_their_files() -> None:
     assert "copies failed Healthy leaks value 0.45 (0.42–0.48), limit 0" in text
     assert "and 2 more" in text
     assert "metadata note agrees" in text
+
+
+def test_triage_is_told_with_its_promise_and_a_broken_one_is_a_caution() -> None:
+    text = Reader(render_page(make_page())).text
+    assert "Probabilities are off by 3.0 % on average" in text
+    assert "Triage leaves 14.0 % (10.0–18.0 %) of distinct pictures undecided (2.0 %" in text
+    assert "Brain Tumor 300 85.0 % 80.0–90.0 % 1.0 % 14.0 % 4.0 %" in text
+    assert "Caution. Healthy is ruled out for 20.0 % (15.0–25.0 %) of its own pictures" in text
+    assert "for at most 5.0 % of new pictures like the validation pictures" in text
+    bare = dataclasses.replace(make_evaluation(), triage=None, reliability=None)
+    text = Reader(render_page(Page("x", Origin("x"), evaluation=bare))).text
+    assert "never calibrated" in text
+    assert "ruled out" not in text
 
 
 def test_settings_apart_from_the_default_are_marked() -> None:

@@ -30,6 +30,7 @@ _HOMES = {
     # stages, each a command of the same name
     "audit": "clearhead.audits.audit",
     "bench": "clearhead.audits.bench",
+    "calibrate": "clearhead.model.calibrate",
     "check": "clearhead.audits.check",
     "demo": "clearhead.app.demo",
     "download": "clearhead.data.download",

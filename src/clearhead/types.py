@@ -401,6 +401,10 @@ class Prediction:
     probabilities: NDArray[np.float32]
     call: str
     """The class called."""
+    triage: str = ""
+    """The one class that is not ruled out, or `uncertain`; empty where nothing was calibrated."""
+    reason: str = ""
+    """Why it is uncertain: `either is possible`, `unlike either class`…"""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ click.rich_click.COMMAND_GROUPS = {
     "clearhead": [
         {"name": "Start here", "commands": ["demo"]},
         {"name": "Data", "commands": ["download", "phantom", "index", "copies", "check", "split"]},
-        {"name": "Model", "commands": ["train", "evaluate"]},
+        {"name": "Model", "commands": ["train", "calibrate", "evaluate"]},
         {"name": "Evidence", "commands": ["explain", "audit", "bench", "report"]},
         {"name": "Proof", "commands": ["selftest"]},
         {"name": "Shell", "commands": ["completion"]},
@@ -461,6 +461,58 @@ def train(
     )
 
 
+ON_AS = click.option(
+    "--as", "pairs", multiple=True, help="LABEL=CLASS: what a label of --on stands for"
+)
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.option(
+    "--error",
+    default=0.05,
+    show_default=True,
+    help="share of new pictures of a class for which that class may be ruled out",
+)
+@click.option("--on", type=FILE, default=None, help="labelled manifest to fit on [validation rows]")
+@ON_AS
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@_talk
+def calibrate(
+    run: Path,
+    error: float,
+    on: Path | None,
+    pairs: tuple[str, ...],
+    device: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Fit the temperature of RUN, and which class it rules out when, at another level or place.
+
+    Every training ends with it. Where not exactly one class is left, a picture is *uncertain*.
+    Evaluations made before no longer count: `clearhead evaluate` makes them again.
+
+    **Examples:** `clearhead calibrate runs/first --error 0.02` ·
+    `clearhead calibrate runs/first --on ours.parquet --as meningioma="Brain Tumor"`
+    """
+    from clearhead.data.manifest import load_manifest
+    from clearhead.deliver.triage_words import calibrated
+    from clearhead.model.calibrate import calibrate
+    from clearhead.model.run import open_run
+
+    opened = open_run(run)
+    found = calibrate(
+        opened,
+        error=error,
+        on=None if on is None else load_manifest(on),
+        named=_named(pairs),
+        device=device,
+        progress=progress_for(quiet=quiet),
+    )
+    value = {"run": str(run), "classes": list(opened.classes), **dataclasses.asdict(found)}
+    _say(as_json, value, *calibrated(found, opened.classes), f"next: clearhead evaluate {run}")
+
+
 @cli.command()
 @click.argument("run", type=FILE)
 @click.option(
@@ -479,13 +531,14 @@ def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
 
     **Example:** `clearhead evaluate runs/first`
     """
-    from clearhead.deliver import verdict
+    from clearhead.deliver import triage_words, verdict
     from clearhead.model.evaluate import evaluate
     from clearhead.model.run import open_run
 
     scores = evaluate(open_run(run), progress=progress_for(quiet=quiet), **how)
-    words = [line.text for line in verdict.statements(scores)]
-    lines = [verdict.headline(scores), *words, "", *verdict.table(scores), ""]
+    told = (*verdict.statements(scores), *triage_words.statements(scores))
+    lines = [verdict.headline(scores), *(line.text for line in told), "", *verdict.table(scores)]
+    lines += ["", *triage_words.table(scores), ""]
     _say(as_json, scores.to_json(), *lines, f"next: clearhead report {run}")
 
 
@@ -579,7 +632,9 @@ def explain(
                 if row["evidence"] == "positive"
                 else f"no positive evidence for {row['target']}"
             )
-            click.echo(f"{row['source']}: {row['call']} {share:.1%}, {evidence}")
+            verdict = f", triage {row['triage']}" if row["triage"] else ""
+            reason = f" ({row['reason']})" if row["reason"] else ""
+            click.echo(f"{row['source']}: {row['call']} {share:.1%}{verdict}{reason}, {evidence}")
     _say(as_json, {"folder": str(out), "explanations": rows, "unreadable": unread}, f"{out}")
     if unread:
         sys.exit(2)
@@ -598,7 +653,7 @@ SPLIT = click.option(
 @click.argument("run", type=FILE)
 @SPLIT
 @click.option("--on", type=FILE, default=None, help="manifest of another data set to audit it on")
-@click.option("--as", "pairs", multiple=True, help="LABEL=CLASS: what a label of --on stands for")
+@ON_AS
 @METHOD
 @SCORE
 @click.option("--only", multiple=True, help="check to run (repeat it); default all")

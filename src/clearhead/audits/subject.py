@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from clearhead.data.cache import pictures, scratch
 from clearhead.data.canvas import Grid, on_square
 from clearhead.data.drawn import Drawn, drawn
+from clearhead.data.manifest import as_classes
 from clearhead.errors import ManifestError
 from clearhead.heat.evidence import class_evidence
 from clearhead.measure.scores import positive_class
@@ -138,7 +138,7 @@ def subject(
     where a file is gone.
     """
     manifest = run.manifest()
-    rows = manifest.part(split) if on is None else _as_classes(on, run.classes, named or {})
+    rows = manifest.part(split) if on is None else as_classes(on, run.classes, named or {})
     return subject_of(
         run.classifier(device),
         rows,
@@ -156,27 +156,6 @@ def subject(
         known=manifest.part("train"),
         run=run,
     )
-
-
-def _as_classes(on: Manifest, classes: tuple[str, ...], named: Mapping[str, str]) -> Manifest:
-    """The usable rows of another set, labelled with the classes of the run."""
-    for label, name in named.items():
-        if label not in on.classes or name not in classes:
-            raise ManifestError(
-                f"{label}={name} names no pair of classes: the other set has "
-                f"{', '.join(on.classes)}, the run {', '.join(classes)}"
-            )
-    rows = on.take(on.usable())
-    labels = [named.get(label, label) for label in rows.column("label")]
-    strange = next((label for label in labels if label not in classes), None)
-    if strange is not None:
-        raise ManifestError(
-            f"the other set has pictures labelled {strange!r}, and the run knows "
-            f"{', '.join(classes)}: say which it stands for with --as {strange!r}=CLASS"
-        )
-    if not labels:
-        raise ManifestError("the other set has no usable row: nothing to audit the run on")
-    return dataclasses.replace(rows.with_columns(label=labels), classes=classes)
 
 
 def subject_of(

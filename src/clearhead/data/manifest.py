@@ -5,9 +5,11 @@ What isn't a column (version, root, classes, notes) is JSON in the Parquet schem
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,36 @@ def _root(head: dict[str, Any], path: Path) -> Path:
         return stored
     moved = Path(os.path.normpath(path.absolute().parent / head["relative_root"]))
     return moved if moved.is_dir() else stored
+
+
+# --- Another set ----------------------------------------------------------------------------
+
+
+def as_classes(on: Manifest, classes: tuple[str, ...], named: Mapping[str, str]) -> Manifest:
+    """The usable rows of another set, labelled with the classes of a run.
+
+    `named` tells which class a label of that set stands for (`{"meningioma": "Brain Tumor"}`).
+    Errors: `ManifestError` where a label is none of the classes or no row is usable.
+    """
+    for label, name in named.items():
+        if label not in on.classes or name not in classes:
+            raise ManifestError(
+                f"{label}={name} names no pair of classes: the other set has "
+                f"{', '.join(on.classes)}, the run {', '.join(classes)}"
+            )
+    rows = on.take(on.usable())
+    labels = [named.get(label, label) for label in rows.column("label")]
+    strange = next((label for label in labels if label not in classes), None)
+    if strange is not None:
+        raise ManifestError(
+            f"the other set has pictures labelled {strange!r}, and the run knows "
+            f"{', '.join(classes)}: say which it stands for with --as {strange!r}=CLASS"
+        )
+    if not labels:
+        raise ManifestError(
+            "the other set has no usable row: every one is unreadable or unlabelled"
+        )
+    return dataclasses.replace(rows.with_columns(label=labels), classes=classes)
 
 
 # --- Thumbnails -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The plain plots: training curves, confusion matrix, ROC, scores beside the score to beat.
+"""The plain plots: training, confusion, ROC, reliability, triage, scores beside those to beat.
 
 Every function returns a Matplotlib figure and shows nothing; `save_figure` writes it. Figures are
 6 inches wide, 900 pixels at 150 dpi, with no text under 9 points. Colours are those of Okabe and
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from clearhead.deliver.lettering import FONT, SMALL_PT, drawable, shortened
 from clearhead.deliver.verdict import count
 from clearhead.files import writing
-from clearhead.measure.scores import Evaluation, Score, Scores
+from clearhead.measure.scores import Evaluation, Reliability, Score, Scores, Triage
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, INK, GREY = "#56B4E9", "#CC79A7", "#222222", "#6E6E6E"
@@ -278,6 +278,93 @@ def _label_roc(axes: Axes, positive: str | None, auc: Score) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PERCENT)
     axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="white")
+
+
+# --- Probabilities and triage ---------------------------------------------------------------
+
+
+@_styled
+def reliability_diagram(reliability: Reliability) -> Figure:
+    """How often it came true against what was told, a mark per bin with its interval.
+
+    The title has the calibration error beside what chance alone would show.
+    """
+    figure = _figure(4.2)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="all told is true")
+    bins = reliability.bins
+    told = [each.told for each in bins]
+    true, low, high = _ends([each.true for each in bins])
+    axes.vlines(told, low, high, color=BLUE, linewidth=1.6)
+    axes.plot(told, true, "o-", color=BLUE, markersize=5, linewidth=1, label="this model")
+    chance = reliability.chance
+    beside = "" if chance.value is None else f"; by chance {_shares(chance)}"
+    axes.set_title(f"Calibration error {_shares(Score(reliability.error))}{beside}")
+    whose = "the class called" if reliability.of is None else drawable(reliability.of)
+    axes.set_xlabel(shortened(f"Probability told of {whose}", 3.2), parse_math=False)
+    axes.set_ylabel("How often it is so")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PERCENT)
+    axes.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="white")
+    return figure
+
+
+def _shares(score: Score) -> str:
+    """A share in per cent, with its ends where it has some."""
+    words = f"{100 * (score.value or 0):.1f}{NBSP}%"
+    if score.low is None or score.high is None:
+        return words
+    return f"{words} ({100 * score.low:.1f}–{100 * score.high:.1f}{NBSP}%)"
+
+
+@_styled
+def triage_chart(triage: Triage) -> Figure:
+    """Shares left uncertain and decided wrongly, against the error that is promised.
+
+    Bands are intervals over groups; dotted, what may be wrong at most, and this run's own promise.
+    """
+    figure = _figure(3.6)
+    axes = figure.subplots()
+    promised = [each.error for each in triage.curve]
+    unlike, *_ = _ends([each.unlike for each in triage.curve])
+    for scores, words, colour, line in (
+        ([each.uncertain for each in triage.curve], "left uncertain", BLUE, "-"),
+        ([each.wrong for each in triage.curve], "decided wrongly", VERMILION, "--"),
+    ):
+        values, low, high = _ends(scores)
+        axes.plot(promised, values, line, color=colour, marker="o", label=words)
+        axes.fill_between(promised, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(
+        promised, unlike, hatch="////", facecolor="none", edgecolor=SKY, linewidth=0,
+        label="uncertain because no class fits",
+    )  # fmt: skip
+    end = promised[-1] * 1.03
+    axes.plot(
+        [0, end], [0, end], color=GREY, linestyle=":", linewidth=1.2, label="what is promised"
+    )
+    error = triage.calibration.error
+    axes.axvline(error, color=INK, linestyle="-.", linewidth=1.2, label="this run's promise")
+    axes.set(xlim=(0, end), ylim=(0, 1))
+    axes.set_xlabel("Promised: the true class is ruled out this often at most")
+    axes.set_ylabel("Share of distinct pictures")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PERCENT)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def _ends(scores: Sequence[Score]) -> tuple[list[float], list[float], list[float]]:
+    """Values and ends of scores; NaN, which isn't drawn, where they are undefined."""
+
+    def known(ends: Sequence[float | None]) -> list[float]:
+        return [np.nan if end is None else end for end in ends]
+
+    return (
+        known([score.value for score in scores]),
+        known([score.low for score in scores]),
+        known([score.high for score in scores]),
+    )
 
 
 # --- Scores beside the score to beat --------------------------------------------------------

@@ -58,6 +58,8 @@ def save_arrays(explanation: Explanation, path: Path, *, scale: float) -> None:
             probabilities=prediction.probabilities,
             classes=np.array(prediction.classes),
             call=np.array(prediction.call),
+            triage=np.array(prediction.triage),
+            reason=np.array(prediction.reason),
             target=np.array(explanation.target),
             method=np.array(explanation.method),
             unit=np.array(explanation.unit),
@@ -79,6 +81,8 @@ def _row(explanation: Explanation, name: str) -> dict[str, Any]:
     return {
         "source": prediction.source,
         "call": prediction.call,
+        "triage": prediction.triage,
+        "reason": prediction.reason,
         **{f"probability {label}": value for label, value in probabilities.items()},
         "target": explanation.target,
         "method": explanation.method,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from PIL import Image
 
-from clearhead.deliver import verdict
+from clearhead.deliver import triage_words, verdict
 from clearhead.types import Finding, Recipe
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def render_page(page: Page) -> str:
         scores=None if page.evaluation is None else _score_rows(page.evaluation),
         origin=_origin_facts(page.origin),
         verdict=verdict,
+        trust=() if page.evaluation is None else triage_words.statements(page.evaluation),
         findings=[_finding(finding) for finding in page.findings],
     )
 

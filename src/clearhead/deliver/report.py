@@ -16,10 +16,12 @@ from clearhead.data.cache import load_scan
 from clearhead.data.copies import copy_report
 from clearhead.deliver.curves import (
     confusion_matrix,
+    reliability_diagram,
     roc_curve,
     save_figure,
     score_chart,
     training_curves,
+    triage_chart,
 )
 from clearhead.deliver.diagram import net_diagram
 from clearhead.deliver.layers import layers_of
@@ -120,6 +122,7 @@ def _figures(
             labels, probabilities, run.classes, evaluation.positive, evaluation.per_file.roc_auc
         ),
     )
+    yield from _trust(evaluation)
     yield (
         "What it looks at",
         f"Grad-CAM of the called class, in logits. {RULE} Full colour is {scale:.3g} logits, the "
@@ -136,6 +139,29 @@ def _figures(
             title=f"{run.recipe.net} net",
         ),
     )
+
+
+def _trust(evaluation: Evaluation) -> Iterator[tuple[str, str, str, Any]]:
+    """The figures of probabilities and triage, where there are some."""
+    reliability, triage = evaluation.reliability, evaluation.triage
+    if reliability is not None:
+        yield (
+            "Does 80 % mean 80 %?",
+            "Each mark stands for as many distinct pictures as the others, with its "
+            f"{100 * evaluation.level:g} % interval: on the dotted line, what is told with 80 % is "
+            "so in 80 % of them.",
+            "reliability",
+            lambda: reliability_diagram(reliability),
+        )
+    if triage is not None:
+        yield (
+            "What a promise costs",
+            "The less often the true class may be ruled out, the more pictures are left uncertain "
+            "because several classes are possible; with a laxer promise than the model needs, some "
+            f"fit no class. Thresholds from the validation split, counted on {evaluation.split}.",
+            "triage",
+            lambda: triage_chart(triage),
+        )
 
 
 def _predicted(

@@ -16,6 +16,7 @@ from clearhead.data.read import read_scans
 from clearhead.errors import ReadError, RecipeError
 from clearhead.files import walk
 from clearhead.heat.evidence import Evidence, evidence
+from clearhead.measure.triage import kept, verdict
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import Run
@@ -143,10 +144,12 @@ def _explanations(
     heats = found.maps.clamp(min=0).cpu().numpy()
     logits = found.logits.float().cpu().numpy()
     probabilities = classifier.probabilities(found.logits.float()).cpu().numpy()
+    limits = classifier.thresholds.cpu().numpy()
     for row, (scan, placement) in enumerate(zip(scans, placements, strict=True)):
         call = classes[int(probabilities[row].argmax())]
+        told = verdict(kept(probabilities[row], limits), classes) if len(limits) else ()
         yield Explanation(
-            Prediction(scan.source, classes, logits[row], probabilities[row], call),
+            Prediction(scan.source, classes, logits[row], probabilities[row], call, *told),
             method,
             classes[int(found.targets[row])],
             lift(heats[row], found.grid, placement),

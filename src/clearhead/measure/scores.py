@@ -106,13 +106,140 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Bin:
+    """A point of a reliability diagram: pictures that were told about the same probability.
+
+    `told` is their mean probability, `true` how often it came true, `groups` how many groups they
+    are (the sum of their weights, so it may be a fraction).
+    """
+
+    told: float
+    true: Score
+    groups: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Whether probabilities can be taken at their word, every group counting once.
+
+    `of` is the class whose probability is meant; None for that of the class called, where there
+    are more than two. `brier` is the mean squared distance from the truth, `error` the expected
+    calibration error over `bins`. `chance` says what `error` would be, were every probability true:
+    its mean, and the ends between which chance alone leaves it.
+    """
+
+    of: str | None
+    brier: Score
+    error: float
+    chance: Score
+    bins: tuple[Bin, ...]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Reliability:
+        """What `dataclasses.asdict` wrote."""
+        bins = tuple(Bin(**{**each, "true": Score(**each["true"])}) for each in value["bins"])
+        scores = {name: Score(**value[name]) for name in ("brier", "chance")}
+        return cls(**{**value, **scores, "bins": bins})
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on labelled pictures that the training did not learn from.
+
+    `temperature` divides the logits. `thresholds` has, for each class, the smallest probability at
+    which it is not ruled out; of a new group of a class, that class is promised to be ruled out
+    with a probability of at most `error`. `groups` says how many of each class stand behind that,
+    `on` which pictures they are: the run's `validation` rows, or the name of another set.
+    """
+
+    error: float
+    temperature: float
+    thresholds: tuple[float, ...]
+    groups: tuple[int, ...]
+    on: str = "validation"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Calibration:
+        """What `dataclasses.asdict` wrote."""
+        lists = {name: tuple(value[name]) for name in ("thresholds", "groups")}
+        return cls(**{**value, **lists})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What triage makes of the pictures of one class; shares count every group once.
+
+    `right`, `wrong` and `uncertain` add up to 1. `ruled_out` is the share of groups with a copy
+    whose true class is ruled out: promised to be small. `limit` is the largest such share that
+    chance explains, 19 times in 20, where pictures are like those that it was calibrated on.
+    """
+
+    groups: int
+    right: Score
+    wrong: Score
+    uncertain: Score
+    ruled_out: Score
+    limit: float
+
+    @property
+    def broken(self) -> bool:
+        """Whether more is ruled out than the promise and chance explain."""
+        return self.ruled_out.value is not None and self.ruled_out.value > self.limit
+
+
+@dataclass(frozen=True)
+class Level:
+    """A point of the curve, where `error` is promised: shares left uncertain, the part of them for
+    which no class is left, and shares decided wrongly."""
+
+    error: float
+    uncertain: Score
+    unlike: Score
+    wrong: Score
+
+
+@dataclass(frozen=True)
+class Triage:
+    """What is left undecided, and what becomes of the rest; shares count every group once.
+
+    `uncertain` is the share left undecided, `unlike` the part of it for which no class is left.
+    `missed` is the share of the positive class decided otherwise, among those decided. `curve`
+    holds what other promises would cost, their thresholds fitted on the validation rows.
+    """
+
+    calibration: Calibration
+    classes: dict[str, Outcome]
+    uncertain: Score
+    unlike: Score
+    missed: Score
+    curve: tuple[Level, ...]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Triage:
+        """What `dataclasses.asdict` wrote."""
+        return cls(
+            Calibration.from_json(value["calibration"]),
+            {name: Outcome(**_scored(each)) for name, each in value["classes"].items()},
+            Score(**value["uncertain"]),
+            Score(**value["unlike"]),
+            Score(**value["missed"]),
+            tuple(Level(**_scored(each)) for each in value["curve"]),
+        )
+
+
+def _scored(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: Score(**each) if isinstance(each, dict) else each for name, each in value.items()}
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Scores on one split, beside the score to beat.
 
     `files` and `groups` say how many were scored. `per_file` counts every file once, `per_group`
     every group once (each of its files with weight 1 / size of the group). `level`, `resamples`
     and `seed` say how the intervals were drawn. `copies_in_training` is (files with a copy in
-    training, files scored), None where copies were never searched.
+    training, files scored), None where copies were never searched. `reliability` judges the
+    probabilities, `triage` what is decided; None for a classifier that was never calibrated.
     """
 
     split: str
@@ -127,6 +254,8 @@ class Evaluation:
     per_group: Scores
     baseline: Baseline | None = None
     copies_in_training: tuple[int, int] | None = None
+    reliability: Reliability | None = None
+    triage: Triage | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON: dicts, lists, strings, finite numbers and None."""
@@ -137,12 +266,15 @@ class Evaluation:
     def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
         """The evaluation that `to_json` wrote."""
         copies, baseline = value["copies_in_training"], value["baseline"]
+        told, triage = value.get("reliability"), value.get("triage")
         nested = {
             "classes": tuple(value["classes"]),
             "per_file": Scores.from_json(value["per_file"]),
             "per_group": Scores.from_json(value["per_group"]),
             "baseline": None if baseline is None else Baseline.from_json(baseline),
             "copies_in_training": None if copies is None else (int(copies[0]), int(copies[1])),
+            "reliability": None if told is None else Reliability.from_json(told),
+            "triage": None if triage is None else Triage.from_json(triage),
         }
         return cls(**{**value, **nested})
 

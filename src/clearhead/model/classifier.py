@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,18 @@ from clearhead.types import Recipe
 
 
 class Classifier(nn.Module):
-    """From drawn squares to logits and probabilities, with normalisation and temperature inside.
+    """From drawn squares to logits and probabilities, with all that this takes inside.
 
     Training, evaluation, explanation and export call this one module, so they can't drift apart.
-    Shapes: squares (B, 1, S, S), uint8 0…255; logits and probabilities (B, K).
+    Shapes: squares (B, 1, S, S), uint8 0…255; logits and probabilities (B, K); `thresholds` (K,),
+    the smallest probability at which each class is not ruled out, or (0,) until it is calibrated,
+    when nothing is ruled out and there is no triage.
     """
 
     mean: Tensor
     std: Tensor
     temperature: Tensor
+    thresholds: Tensor
 
     def __init__(self, net: nn.Module, *, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__()
@@ -28,6 +31,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("thresholds", torch.empty(0))
 
     @property
     def net(self) -> Net:
@@ -50,6 +54,13 @@ class Classifier(nn.Module):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax of the logits at the calibrated temperature (1 until calibrated)."""
         return torch.softmax(logits / self.temperature, dim=1)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take over thresholds, of which there are none or one for each class."""
+        name = f"{prefix}thresholds"
+        state.setdefault(name, torch.empty(0))  # weights made before there were thresholds
+        self.thresholds = torch.empty_like(state[name], device=self.mean.device)
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,10 @@ from clearhead.data.split import copies_across
 from clearhead.errors import RunError
 from clearhead.files import read_json, write_json, writing
 from clearhead.measure.baseline import FACTS, score_to_beat
-from clearhead.measure.scores import Evaluation, score
+from clearhead.measure.calibration import reliability
+from clearhead.measure.scores import Baseline, Calibration, Evaluation, score
+from clearhead.measure.triage import kept, triage, verdict
+from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import Run
 from clearhead.types import Manifest, Progress, silent
@@ -36,48 +40,68 @@ def evaluate(
 ) -> Evaluation:
     """Score the run on one of its splits, and leave scores and predictions in the run's folder.
 
-    Writes `evaluation/SPLIT/scores.json` and `predictions.csv` (source, label, call, group and one
-    probability and logit per class). Errors: `ManifestError` where the split is empty,
+    Writes `evaluation/SPLIT/scores.json` and `predictions.csv` (source, label, call, triage, group
+    and one probability and logit per class). Errors: `ManifestError` where the split is empty,
     `ReadError` where its files are gone.
     """
     manifest = run.manifest()
     rows = manifest.part(split)
     logits, probabilities = predict(run, rows, device=device, progress=progress)
-    scores = score(
-        rows.labels(),
-        probabilities,
-        rows.groups(),
-        classes=run.classes,
-        positive=positive,
-        resamples=resamples,
-        split=split,
+    told = (rows.labels(), probabilities, rows.groups())
+    scores = score(*told, classes=run.classes, positive=positive, resamples=resamples, split=split)
+    how: dict[str, Any] = {
+        "classes": run.classes,
+        "positive": scores.positive,
+        "resamples": resamples,
+    }
+    searched = not manifest.table.column("copy").null_count
+    calibration = run.calibration()
+    scores = dataclasses.replace(
+        scores,
+        baseline=_baseline(manifest.part("train"), rows, how),
+        copies_in_training=copies_across(manifest, split, "train") if searched else None,
+        reliability=reliability(*told, **how),
     )
-    known = manifest.part("train")
-    baseline = score_to_beat(
+    if calibration is not None:
+        other = manifest.part("validation")
+        _, chances = predict(run, other, device=device, progress=progress)
+        fitted_on = (other.labels(), chances, other.groups())
+        found = triage(*told, calibration, fitted_on=fitted_on, **how)
+        scores = dataclasses.replace(scores, triage=found)
+    folder = evaluation_folder(run, split)
+    _write_predictions(
+        rows, run.classes, logits, probabilities, calibration, folder / "predictions.csv"
+    )
+    write_json(folder / "scores.json", scores.to_json())
+    return scores
+
+
+def _baseline(known: Manifest, rows: Manifest, how: dict[str, Any]) -> Baseline:
+    """What file facts alone achieve: learnt from the rows of training, scored on these."""
+    return score_to_beat(
         {name: known.column(name) for name in FACTS},
         known.labels(),
         {name: rows.column(name) for name in FACTS},
         rows.labels(),
         rows.groups(),
-        classes=run.classes,
-        positive=scores.positive,
-        resamples=resamples,
+        **how,
     )
-    searched = not manifest.table.column("copy").null_count
-    copies = copies_across(manifest, split, "train") if searched else None
-    scores = dataclasses.replace(scores, baseline=baseline, copies_in_training=copies)
-    folder = evaluation_folder(run, split)
-    _write_predictions(rows, run.classes, logits, probabilities, folder / "predictions.csv")
-    write_json(folder / "scores.json", scores.to_json())
-    return scores
 
 
 def predict(
-    run: Run, rows: Manifest, *, device: str = "cpu", progress: Progress = silent
+    run: Run,
+    rows: Manifest,
+    *,
+    classifier: Classifier | None = None,
+    device: str = "cpu",
+    progress: Progress = silent,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits and probabilities of every row, both (N, K), in the rows' order."""
+    """Logits and probabilities of every row, both (N, K), in the rows' order.
+
+    `classifier` is that of the run, unless it is given (with other weights, say).
+    """
     keep_freed_memory()
-    classifier = run.classifier(device)
+    classifier = classifier or run.classifier(device)
     drawn = pictures(rows, fit=run.recipe.fit, size_px=run.recipe.size_px, progress=progress)
     starts = range(0, len(rows), BATCH)
     found = []
@@ -95,23 +119,29 @@ def evaluation_folder(run: Run, split: str) -> Path:
 
 
 def load_evaluation(run: Run, split: str = "test") -> Evaluation:
-    """The scores that `evaluate` left. Errors: `RunError` where there are none."""
+    """The scores that `evaluate` left.
+
+    Errors: `RunError` where there are none, or the run was calibrated anew since.
+    """
     path = evaluation_folder(run, split) / "scores.json"
     if not path.exists():
         raise RunError(
             f"{run.folder} is not evaluated on {split} yet: `clearhead evaluate {run.folder}`"
         )
-    return Evaluation.from_json(read_json(path))
+    found = Evaluation.from_json(read_json(path))
+    if (found.triage and found.triage.calibration) != run.calibration():
+        raise RunError(
+            f"{run.folder} was calibrated anew after it was evaluated on {split}: "
+            f"`clearhead evaluate {run.folder}`"
+        )
+    return found
 
 
 def load_predictions(run: Run, split: str = "test") -> pa.Table:
-    """The table of predictions that `evaluate` left. Errors: `RunError` where there is none."""
+    """The table of predictions that `evaluate` left; errors as those of `load_evaluation`."""
+    load_evaluation(run, split)
     path = evaluation_folder(run, split) / "predictions.csv"
-    if not path.exists():
-        raise RunError(
-            f"{run.folder} is not evaluated on {split} yet: `clearhead evaluate {run.folder}`"
-        )
-    text = {name: pa.string() for name in ("source", "label", "call")}
+    text = {name: pa.string() for name in ("source", "label", "call", "triage")}
     return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=text))
 
 
@@ -120,13 +150,17 @@ def _write_predictions(
     classes: tuple[str, ...],
     logits: NDArray[np.float32],
     probabilities: NDArray[np.float32],
+    calibration: Calibration | None,
     path: Path,
 ) -> None:
     called = [classes[index] for index in probabilities.argmax(1)]
+    left = None if calibration is None else kept(probabilities, calibration.thresholds)
+    verdicts = [""] * len(rows) if left is None else [verdict(each, classes)[0] for each in left]
     columns = {
         "source": pa.array(rows.column("source")),
         "label": pa.array(rows.column("label")),
         "call": pa.array(called),
+        "triage": pa.array(verdicts),
         "group": pa.array(rows.groups()),
     }
     for index, name in enumerate(classes):

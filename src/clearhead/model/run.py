@@ -5,7 +5,7 @@ runs/NAME/
 ├── recipe.json           every setting
 ├── manifest.parquet      the rows and their splits
 ├── history.json          one entry per epoch
-├── weights/              best.safetensors, last.safetensors
+├── weights/              best.safetensors, last.safetensors, each with its calibration
 ├── state.pt              what `--resume` needs
 └── run.json              classes and how it was made: written last, so its presence means complete
 ```
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from clearhead.data.manifest import load_manifest
 from clearhead.errors import ClearheadError, RunError
 from clearhead.files import read_json, write_json, writing
-from clearhead.measure.scores import absent_class
+from clearhead.measure.scores import Calibration, absent_class
 from clearhead.model.classifier import Classifier, build
 from clearhead.types import Manifest, Recipe
 
@@ -57,12 +58,27 @@ class Run:
         rows: list[dict[str, float]] = read_json(self.folder / "history.json")
         return rows
 
-    def classifier(self, device: torch.device | str = "cpu") -> Classifier:
+    @property
+    def weights(self) -> Path:
+        """The weights that the recipe names."""
+        return self.folder / "weights" / f"{self.recipe.weights}.safetensors"
+
+    def classifier(
+        self, device: torch.device | str = "cpu", *, weights: Path | None = None
+    ) -> Classifier:
         """The trained classifier, in evaluation mode, with the weights that the recipe names."""
         classifier = build(self.recipe, len(self.classes), absent=absent_class(self.classes))
-        path = self.folder / "weights" / f"{self.recipe.weights}.safetensors"
-        load_weights(classifier, path)
+        load_weights(classifier, weights or self.weights)
         return classifier.to(device).eval()
+
+    def calibration(self) -> Calibration | None:
+        """How its weights were calibrated; None for weights made before there were thresholds."""
+        try:
+            with safe_open(self.weights, "pt") as file:
+                told = (file.metadata() or {}).get("calibration")
+        except (OSError, SafetensorError) as broken:
+            raise _unusable(self.weights, broken) from None
+        return None if told is None else Calibration.from_json(json.loads(told))
 
 
 def open_run(folder: Path) -> Run:
@@ -109,13 +125,19 @@ def manifest_id(manifest: Manifest) -> str:
     return digest.hexdigest()[:32]
 
 
-def save_weights(classifier: torch.nn.Module, path: Path) -> None:
-    """Write the weights as safetensors, whole or not at all."""
+def save_weights(
+    classifier: torch.nn.Module, path: Path, calibration: Calibration | None = None
+) -> None:
+    """Write the weights as safetensors, whole or not at all, and in them how they were calibrated.
+
+    One file holds both, so they can't disagree.
+    """
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()
     }
+    told = {"calibration": json.dumps(dataclasses.asdict(calibration))} if calibration else None
     with writing(path) as temporary:
-        save_file(tensors, temporary)
+        save_file(tensors, temporary, told)
 
 
 def load_weights(classifier: Classifier, path: Path) -> None:
@@ -126,8 +148,12 @@ def load_weights(classifier: Classifier, path: Path) -> None:
     try:
         classifier.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as broken:
-        reason = str(broken).splitlines()[0]
-        raise RunError(f"the weights in {path} can't be used ({reason}): train again") from None
+        raise _unusable(path, broken) from None
+
+
+def _unusable(path: Path, broken: Exception) -> RunError:
+    reason = str(broken).splitlines()[0]
+    return RunError(f"the weights in {path} can't be used ({reason}): train again")
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:

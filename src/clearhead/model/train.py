@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from clearhead.data.manifest import load_manifest, save_manifest
 from clearhead.errors import RecipeError, RunError
 from clearhead.files import read_json, write_json
-from clearhead.measure.calibration import temperature
 from clearhead.model.augment import Variation, draw_variation, seed_of
+from clearhead.model.calibrate import calibrate
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dense import map_loss
 from clearhead.model.launch import circumstances, launch, rank, summed
@@ -31,7 +31,6 @@ from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
     Run,
     load_state,
-    load_weights,
     manifest_id,
     open_run,
     save_state,
@@ -301,7 +300,7 @@ class Training:
             save_state(state, self.out / "state.pt")
 
     def _finish(self, at: Position) -> Run:
-        """Write last weights and temperatures, then `run.json`; what resuming needed goes."""
+        """Write last weights, calibrate all, then write `run.json`; what resuming needed goes."""
         made = {
             **circumstances(self.fabric),
             "seconds": round(at.seconds, 1),
@@ -310,26 +309,12 @@ class Training:
         }
         run = Run(self.out, self.recipe, self.classes, self.manifest_id, made)
         if self.fabric.is_global_zero:
-            weights = self.out / "weights"
-            save_weights(self.classifier, weights / "last.safetensors")
-            for name in ("best", "last"):
-                self._calibrate(weights / f"{name}.safetensors")
+            save_weights(self.classifier, self.out / "weights" / "last.safetensors")
+            calibrate(run, device=str(self.fabric.device), progress=self.progress)
             write_run(run)
             (self.out / "state.pt").unlink(missing_ok=True)
         self.fabric.barrier()
         return run
-
-    @torch.no_grad()
-    def _calibrate(self, path: Path) -> None:
-        """Give the weights in a file the temperature that fits the validation rows best."""
-        part = self.parts["validation"]
-        load_weights(self.classifier, path)
-        self.classifier.eval()
-        rows = cut(torch.arange(len(part), device=self.fabric.device), self.chunk)
-        found = [self.classifier(part.squares[some].unsqueeze(1)).float() for some in rows]
-        fitted = temperature(torch.cat(found).cpu(), part.labels.cpu(), part.groups.cpu())
-        self.classifier.temperature.fill_(fitted)
-        save_weights(self.classifier, path)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

@@ -1,0 +1,95 @@
+"""Calibration of a trained classifier: its temperature, and which class is ruled out when.
+
+Both live in the weights, so whoever uses the classifier has them. Each file of weights is replaced
+as a whole and says itself how it was calibrated; an evaluation made before says so when it is read
+(`evaluate.load_evaluation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clearhead.data.manifest import as_classes
+from clearhead.errors import ManifestError
+from clearhead.measure.calibration import temperature
+from clearhead.measure.scores import Calibration
+from clearhead.measure.triage import check_error, thresholds, worst_copies
+from clearhead.model.classifier import Classifier
+from clearhead.model.evaluate import predict
+from clearhead.model.run import Run, save_weights
+from clearhead.types import Manifest, Progress, silent
+
+ERROR = 0.05
+"""Promised unless another is asked for: of a new group, the true class is ruled out this seldom."""
+
+
+def calibrate(
+    run: Run,
+    *,
+    error: float = ERROR,
+    on: Manifest | None = None,
+    named: Mapping[str, str] | None = None,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Calibration:
+    """Fit temperature and thresholds of every weights file of a run; returns those that it uses.
+
+    They are fitted on the validation rows, or on all usable rows of another labelled manifest `on`,
+    of which `named` tells what class of the run a label stands for. Nothing is written before all
+    is fitted, and each file is replaced as a whole.
+
+    Errors: `RecipeError` for an error that is no share, `ManifestError` where classes don't fit or
+    `on` holds pictures that the run was trained on, `ReadError` where a file is gone.
+    """
+    check_error(error)
+    manifest = run.manifest()
+    if on is None:
+        rows = manifest.part("validation")
+    else:
+        rows = as_classes(on, run.classes, named or {})
+        _check_unseen(rows, manifest.part("train"))
+    name = "validation" if on is None else on.root.name
+    fitted: dict[Path, tuple[Classifier, Calibration]] = {}
+    for path in sorted(run.weights.parent.glob("*.safetensors")):
+        classifier = run.classifier(device, weights=path)
+        logits, _ = predict(run, rows, classifier=classifier, device=device, progress=progress)
+        found = _fit(classifier, logits, rows, error, name)
+        fitted[path] = classifier, found
+    for path, (classifier, found) in fitted.items():
+        save_weights(classifier, path, found)
+    return fitted[run.weights][1]
+
+
+def _fit(
+    classifier: Classifier, logits: NDArray[np.float32], rows: Manifest, error: float, name: str
+) -> Calibration:
+    """Set the temperature and thresholds of a classifier, in single precision as it compares."""
+    labels, groups = rows.labels(), rows.groups()
+    classifier.temperature.fill_(temperature(logits, labels, groups))
+    there = torch.from_numpy(logits).to(classifier.mean.device)
+    probabilities = classifier.probabilities(there).cpu().numpy()
+    found = thresholds(labels, probabilities, groups, error)
+    classifier.thresholds = torch.tensor(found, dtype=torch.float32, device=there.device)
+    return Calibration(
+        error,
+        float(classifier.temperature),
+        tuple(classifier.thresholds.tolist()),
+        tuple(len(each) for each in worst_copies(labels, probabilities, groups)),
+        name,
+    )
+
+
+def _check_unseen(rows: Manifest, known: Manifest) -> None:
+    """Errors: `ManifestError` where rows hold the very pixels of training rows."""
+    seen = np.isin(rows.column("pixel_hash").astype(str), known.column("pixel_hash").astype(str))
+    if seen.any():
+        raise ManifestError(
+            f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "
+            f"on ({rows.column('source')[seen.argmax()]}…), and of those it is surer than of any "
+            "new one: calibrate on pictures that it never saw"
+        )

@@ -10,7 +10,14 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from clearhead.measure.calibration import BINS, LEAST, binned, reliability, temperature
+from clearhead.measure.calibration import (
+    BINS,
+    LEAST,
+    bias_corrected,
+    binned,
+    reliability,
+    temperature,
+)
 from clearhead.measure.scores import Reliability
 
 
@@ -159,3 +166,44 @@ def test_without_resamples_there_are_no_ends() -> None:
     found = judged(*told_of(50), resamples=0)
     assert found.chance.value is None
     assert found.brier.low is None
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_temperature_and_bias_that_were_put_in_are_taken_out(classes: int) -> None:
+    random = np.random.default_rng(3)
+    logits = random.normal(0, 2, (6000, classes))
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (true.cumsum(1) < random.random((6000, 1))).sum(1)
+    put = np.array([1.5, -1.5, 0.0][:classes])
+    put -= put.mean()
+    warmth, bias = bias_corrected(2 * logits - put, labels, np.arange(6000))
+    assert warmth == pytest.approx(2, rel=0.08)
+    assert bias == pytest.approx(put, abs=0.15)
+    assert bias.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_two_classes_with_a_bias_are_a_logistic_regression() -> None:
+    """Platt scaling: scikit-learn's, without a penalty, on the margin."""
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(4)
+    margins = random.normal(1, 2, 5000)
+    labels = (random.random(5000) < 1 / (1 + np.exp(-(0.7 * margins - 0.4)))).astype(int)
+    logits = np.stack([-margins / 2, margins / 2], 1)
+    warmth, bias = bias_corrected(logits, labels, np.arange(5000))
+    fitted = LogisticRegression(C=np.inf).fit(margins[:, None], labels)
+    assert 1 / warmth == pytest.approx(float(fitted.coef_[0, 0]), rel=0.01)
+    assert (bias[1] - bias[0]) / warmth == pytest.approx(float(fitted.intercept_[0]), abs=0.01)
+
+
+def test_a_bias_counts_copies_once_and_is_none_with_one_class() -> None:
+    random = np.random.default_rng(5)
+    logits, labels = random.normal(0, 2, (300, 2)), random.integers(0, 2, 300)
+    warmth, bias = bias_corrected(logits, labels, np.arange(300))
+    rows = np.concatenate([np.arange(300), np.repeat(np.arange(20), 30)])
+    again, moved = bias_corrected(logits[rows], labels[rows], rows)
+    assert again == pytest.approx(warmth, rel=1e-3)
+    assert moved == pytest.approx(bias, abs=1e-3)
+    alone, none = bias_corrected(logits, np.zeros(300, int), np.arange(300))
+    assert alone == 1.0
+    assert not none.any()

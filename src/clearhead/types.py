@@ -301,6 +301,11 @@ class Recipe:
         "weights that the run uses: lowest validation loss, or last epoch",
         choices=("best", "last"),
     )
+    calibration: str = setting(
+        "temperature",
+        "what is fitted on the validation pictures: a temperature, or a bias of each class too",
+        choices=("temperature", "bias_corrected"),
+    )
     precision: str = setting("32-true", "arithmetic", choices=("32-true", "bf16-mixed", "16-mixed"))
     random_labels: bool = setting(
         False, "deal labels out at random over the groups: a control that must learn nothing"
@@ -364,6 +369,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "net": "evidence",
         "mask_weight": 1.0,
         "sampling": "pictures",
+        "calibration": "bias_corrected",
         "epochs": 40,
         "label_smoothing": 0.0,
         "weights": "last",

@@ -80,7 +80,8 @@ def deviation_pooled(subject: Subject) -> float | None:
     """The same for a net of two classes that pools its evidence by log-mean-exp.
 
     With evidence e of the positive class and its margin z it asks for z = log mean exp e; logits
-    that sum to 0 are half of the margin, and so is the evidence for them.
+    that sum to 0 are half of the margin, and so is the evidence for them. A bias of calibration is
+    one number more, the same in every picture.
     """
     scores = _scores(subject)
     if scores is None or len(subject) < FEWEST or len(subject.classes) != 2:

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 
 def calibrated(calibration: Calibration, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """What was fitted, a line for the temperature and one for each class."""
-    lines = [f"temperature {calibration.temperature:.3g}, fitted on {calibration.on} pictures"]
+    """What was fitted, a line for temperature and bias and one for each class."""
+    said = f"temperature {calibration.temperature:.3g}"
+    if any(calibration.bias):
+        most = max(range(len(classes)), key=calibration.bias.__getitem__)
+        said += f" and a bias of {calibration.bias[most]:+.2g} logits for {classes[most]}"
+    lines = [f"{said}, fitted on {calibration.on} pictures"]
     for name, least, groups in zip(
         classes, calibration.thresholds, calibration.groups, strict=True
     ):

@@ -66,7 +66,8 @@ class Seen:
 
     def scores_of_maps(self, maps: Tensor) -> Tensor:
         """Scores (B, K) of maps (B, C, h, w), the rest of the net once."""
-        return scores_of(self.classifier, self.stage.head(maps.clone()), self.score)
+        logits = self.stage.head(maps.clone()) + self.classifier.bias
+        return scores_of(self.classifier, logits, self.score)
 
     def gradient(self, place: int) -> Tensor:
         """Gradient (B, C, h, w) of each picture's score for target `place` by the stage's maps.
@@ -124,7 +125,7 @@ def look(
         maps = stage.features(x.clone()).detach()
     with torch.set_grad_enabled(graph):
         maps = maps.requires_grad_(graph)
-        logits = stage.head(maps.clone())
+        logits = stage.head(maps.clone()) + classifier.bias
     return Seen(classifier, stage, score, x, maps, logits, asked(logits.detach()))
 
 

@@ -1,4 +1,4 @@
-"""Calibration: the temperature with which 80 % means 80 %, and how nearly it does.
+"""Calibration: temperature and bias with which 80 % means 80 %, and how nearly it does.
 
 Every group counts once: a picture with 80 copies says no more than one without.
 """
@@ -14,10 +14,10 @@ from clearhead.measure.precision import wilson
 from clearhead.measure.scores import Bin, Reliability, Score
 
 PRIOR = 1.0
-"""Spread of the log of a temperature that is believed before any picture is seen.
+"""Spread of the log of a temperature, and of a bias, believed before any picture is seen.
 
 Hardly felt with a hundred groups; with few, or where all calls are right, it keeps the temperature
-from running to 0.
+from running to 0, and the bias from going far.
 """
 
 LIMITS = (0.05, 20.0)
@@ -48,6 +48,40 @@ def temperature(logits: ArrayLike, labels: ArrayLike, groups: ArrayLike) -> floa
 
     found = minimize_scalar(loss, bounds=tuple(np.log(LIMITS)), method="bounded")
     return float(np.exp(found.x))
+
+
+def bias_corrected(
+    logits: ArrayLike, labels: ArrayLike, groups: ArrayLike
+) -> tuple[float, NDArray[np.float64]]:
+    """Temperature T and bias b (K,), summing to 0, with which softmax((z + b) / T) fits best.
+
+    The bias takes back what a training that saw the classes alike often says of how often each is.
+    Shapes and weights as for `temperature`. Source: Alexandari, Kundaje and Shrikumar, "Maximum
+    likelihood with bias-corrected calibration is hard-to-beat at label shift adaptation", ICML
+    2020. 1 and zeros where there is one class.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    values, known = np.asarray(logits, np.float64), np.asarray(labels)
+    classes = values.shape[1]
+    if len(np.unique(known)) < 2:
+        return 1.0, np.zeros(classes)
+    each = weights(np.asarray(groups))
+
+    def told(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        bias = np.append(free[1:], -free[1:].sum())
+        return float(np.exp(free[0])), bias
+
+    def loss(free: NDArray[np.float64]) -> float:
+        warmth, bias = told(free)
+        said = log_softmax(values / warmth + bias, axis=1)[np.arange(len(known)), known]
+        held = (free[0] / PRIOR) ** 2 + ((bias / PRIOR) ** 2).sum()
+        return float(-(each * said).sum() + 0.5 * held)
+
+    limits = [tuple(np.log(LIMITS)), *[(-10.0, 10.0)] * (classes - 1)]
+    warmth, bias = told(minimize(loss, np.zeros(classes), method="L-BFGS-B", bounds=limits).x)
+    return warmth, warmth * bias
 
 
 def reliability(

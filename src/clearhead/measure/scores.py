@@ -146,10 +146,11 @@ class Reliability:
 class Calibration:
     """What was fitted on labelled pictures that the training did not learn from.
 
-    `temperature` divides the logits. `thresholds` has, for each class, the smallest probability at
-    which it is not ruled out; of a new group of a class, that class is promised to be ruled out
-    with a probability of at most `error`. `groups` says how many of each class stand behind that,
-    `on` which pictures they are: the run's `validation` rows, or the name of another set.
+    `temperature` divides the logits, of which `bias` is a part. `thresholds` has, for each class,
+    the smallest probability at which it is not ruled out; of a new group of a class, that class is
+    promised to be ruled out with a probability of at most `error`. `groups` says how many of each
+    class stand behind that, `on` which pictures they are: the run's `validation` rows, or the name
+    of another set.
     """
 
     error: float
@@ -157,11 +158,12 @@ class Calibration:
     thresholds: tuple[float, ...]
     groups: tuple[int, ...]
     on: str = "validation"
+    bias: tuple[float, ...] = ()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Calibration:
         """What `dataclasses.asdict` wrote."""
-        lists = {name: tuple(value[name]) for name in ("thresholds", "groups")}
+        lists = {name: tuple(value.get(name, ())) for name in ("thresholds", "groups", "bias")}
         return cls(**{**value, **lists})
 
 

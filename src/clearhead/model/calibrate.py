@@ -1,4 +1,4 @@
-"""Calibration of a trained classifier: its temperature, and which class is ruled out when.
+"""Calibration of a trained classifier: temperature, bias, and which class is ruled out when.
 
 Both live in the weights, so whoever uses the classifier has them. Each file of weights is replaced
 as a whole and says itself how it was calibrated; an evaluation made before says so when it is read
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from clearhead.data.manifest import as_classes
 from clearhead.errors import ManifestError
-from clearhead.measure.calibration import temperature
+from clearhead.measure.calibration import bias_corrected, temperature
 from clearhead.measure.scores import Calibration
 from clearhead.measure.triage import check_error, thresholds, worst_copies
 from clearhead.model.classifier import Classifier
 from clearhead.model.evaluate import predict
 from clearhead.model.run import Run, save_weights
-from clearhead.types import Manifest, Progress, silent
+from clearhead.types import Manifest, Progress, Recipe, silent
 
 ERROR = 0.05
 """Promised unless another is asked for: of a new group, the true class is ruled out this seldom."""
@@ -37,7 +37,7 @@ def calibrate(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Calibration:
-    """Fit temperature and thresholds of every weights file of a run; returns those that it uses.
+    """Fit temperature, bias and thresholds of every weights file of a run; returns the used ones.
 
     They are fitted on the validation rows, or on all usable rows of another labelled manifest `on`,
     of which `named` tells what class of the run a label stands for. Nothing is written before all
@@ -58,7 +58,7 @@ def calibrate(
     for path in sorted(run.weights.parent.glob("*.safetensors")):
         classifier = run.classifier(device, weights=path)
         logits, _ = predict(run, rows, classifier=classifier, device=device, progress=progress)
-        found = _fit(classifier, logits, rows, error, name)
+        found = _fit(classifier, run.recipe, logits, rows, error, name)
         fitted[path] = classifier, found
     for path, (classifier, found) in fitted.items():
         save_weights(classifier, path, found)
@@ -66,11 +66,23 @@ def calibrate(
 
 
 def _fit(
-    classifier: Classifier, logits: NDArray[np.float32], rows: Manifest, error: float, name: str
+    classifier: Classifier,
+    recipe: Recipe,
+    logits: NDArray[np.float32],
+    rows: Manifest,
+    error: float,
+    name: str,
 ) -> Calibration:
-    """Set the temperature and thresholds of a classifier, in single precision as it compares."""
+    """Set what calibration sets in a classifier, in single precision as it compares."""
     labels, groups = rows.labels(), rows.groups()
-    classifier.temperature.fill_(temperature(logits, labels, groups))
+    own = logits - classifier.bias.cpu().numpy()
+    if recipe.calibration == "bias_corrected":
+        warmth, bias = bias_corrected(own, labels, groups)
+    else:
+        warmth, bias = temperature(own, labels, groups), np.zeros(own.shape[1])
+    classifier.temperature.fill_(warmth)
+    classifier.bias = torch.tensor(bias, dtype=torch.float32, device=classifier.mean.device)
+    logits = own + classifier.bias.cpu().numpy()
     there = torch.from_numpy(logits).to(classifier.mean.device)
     probabilities = classifier.probabilities(there).cpu().numpy()
     found = thresholds(labels, probabilities, groups, error)
@@ -81,6 +93,7 @@ def _fit(
         tuple(classifier.thresholds.tolist()),
         tuple(len(each) for each in worst_copies(labels, probabilities, groups)),
         name,
+        tuple(bias.tolist()),
     )
 
 

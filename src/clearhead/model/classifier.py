@@ -15,7 +15,8 @@ class Classifier(nn.Module):
     """From drawn squares to logits and probabilities, with all that this takes inside.
 
     Training, evaluation, explanation and export call this one module, so they can't drift apart.
-    Shapes: squares (B, 1, S, S), uint8 0…255; logits and probabilities (B, K); `thresholds` (K,),
+    Shapes: squares (B, 1, S, S), uint8 0…255; logits and probabilities (B, K); `bias` (K,), what
+    calibration adds to the net's own logits, or a single 0 without; `thresholds` (K,),
     the smallest probability at which each class is not ruled out, or (0,) until it is calibrated,
     when nothing is ruled out and there is no triage.
     """
@@ -23,6 +24,7 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
     temperature: Tensor
+    bias: Tensor
     thresholds: Tensor
 
     def __init__(self, net: nn.Module, *, mean: float = 0.0, std: float = 1.0) -> None:
@@ -31,6 +33,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("bias", torch.zeros(1))
         self.register_buffer("thresholds", torch.empty(0))
 
     @property
@@ -44,22 +47,23 @@ class Classifier(nn.Module):
         return _channels_last(x.contiguous())
 
     def forward(self, squares: Tensor) -> Tensor:
-        return self.net(self.normalise(squares))
+        return self.net(self.normalise(squares)) + self.bias
 
     def seen(self, squares: Tensor) -> tuple[Tensor, Tensor]:
         """The maps at the net's seam and the logits, from one pass."""
         maps = self.net.features(self.normalise(squares))
-        return maps, self.net.head(maps)
+        return maps, self.net.head(maps) + self.bias
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax of the logits at the calibrated temperature (1 until calibrated)."""
         return torch.softmax(logits / self.temperature, dim=1)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take over thresholds, of which there are none or one for each class."""
-        name = f"{prefix}thresholds"
-        state.setdefault(name, torch.empty(0))  # weights made before there were thresholds
-        self.thresholds = torch.empty_like(state[name], device=self.mean.device)
+        """Take over bias and thresholds, of which there are none or one for each class."""
+        # Weights made before there were any have none.
+        for name, none in (("bias", torch.zeros(1)), ("thresholds", torch.empty(0))):
+            value = state.setdefault(f"{prefix}{name}", none)
+            setattr(self, name, torch.empty_like(value, device=self.mean.device))
         super()._load_from_state_dict(state, prefix, *rest)
 
 

@@ -60,6 +60,7 @@ _HOMES = {
     "save_evidence_audit": "clearhead.deliver.evidence_page",
     "save_explanations": "clearhead.deliver.gallery",
     "save_manifest": "clearhead.data.manifest",
+    "shipped": "clearhead.model.shipped",
     "subject": "clearhead.audits.subject",
     "subject_of": "clearhead.audits.subject",
     "triptych": "clearhead.deliver.overlay",

@@ -20,7 +20,7 @@ from click.exceptions import NoArgsIsHelpError
 import clearhead
 from clearhead.app.flags import recipe_flags, recipe_from
 from clearhead.app.progress import progress_for
-from clearhead.errors import ClearheadError
+from clearhead.errors import ClearheadError, RunError
 
 if TYPE_CHECKING:
     from clearhead.audits.material import Material
@@ -568,8 +568,7 @@ STAGE = click.option("--stage", default=None, help="place in the net whose maps 
 
 
 @cli.command()
-@click.argument("run", type=FILE)
-@click.argument("images", type=FILE, nargs=-1, required=True)
+@click.argument("images", type=FILE, nargs=-1, required=True, metavar="[RUN] IMAGES...")
 @click.option("--out", type=FILE, default=None, help="folder for the files [RUN/explanations]")
 @click.option("--target", default=None, help="class whose evidence is shown [the class called]")
 @METHOD
@@ -587,7 +586,6 @@ STAGE = click.option("--stage", default=None, help="place in the net whose maps 
 @click.option("--triptych/--no-triptych", default=True, help="draw original, heatmap, overlay")
 @_talk
 def explain(
-    run: Path,
     images: tuple[Path, ...],
     out: Path | None,
     scale: float | None,
@@ -598,18 +596,21 @@ def explain(
 ) -> None:
     """Say what RUN calls each of IMAGES (files or folders) and show where its evidence lies.
 
-    Files that can't be read are named on standard error, the others are done; then the exit code
-    is 2.
+    Without RUN, or with *shipped*, the classifier that comes with the package looks. Files that
+    can't be read are named on standard error, the others are done; then the exit code is 2.
 
-    **Examples:** `clearhead explain runs/first scan.png` ·
+    **Examples:** `clearhead explain scan.png` · `clearhead explain runs/first scan.png` ·
     `clearhead explain runs/report scans/ --score probability --target Healthy`
     """
     from clearhead.deliver.gallery import save_explanations
     from clearhead.heat.explain import explain
     from clearhead.heat.scale import display_scale
-    from clearhead.model.run import open_run
+    from clearhead.model.shipped import NAME, run_at
 
-    opened = open_run(run)
+    run, images = (images[0], images[1:]) if _is_run(images[0]) else (NAME, images)
+    if not images:
+        raise RunError(f"no picture is named: `clearhead explain {run} scan.png`")
+    opened = run_at(run)
     out = out or run / "explanations"
     if scale is None:
         shown = {name: how[name] for name in ("score", "method", "stage")}
@@ -638,6 +639,12 @@ def explain(
     _say(as_json, {"folder": str(out), "explanations": rows, "unreadable": unread}, f"{out}")
     if unread:
         sys.exit(2)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder was left by a training, finished or not, or is the name of the shipped."""
+    begun = any((path / name).exists() for name in ("run.json", "recipe.json"))
+    return begun or (str(path) == "shipped" and not path.is_file())
 
 
 SPLIT = click.option(
@@ -685,10 +692,10 @@ def audit(
     from clearhead.audits.audit import audit, known_audits
     from clearhead.audits.check import FAILED
     from clearhead.data.manifest import load_manifest
-    from clearhead.model.run import open_run
+    from clearhead.model.shipped import run_at
 
     known_audits(only)  # before the long work
-    opened = open_run(run)
+    opened = run_at(run)
     folder = _folder(out, run / "audit" / (how["split"] if on is None else on.stem))
     progress = progress_for(quiet=quiet)
     other = None if on is None else load_manifest(on)

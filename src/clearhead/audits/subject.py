@@ -137,8 +137,7 @@ def subject(
     classes, `RecipeError` for an unknown method, score, class or maker of regions, `ReadError`
     where a file is gone.
     """
-    manifest = run.manifest()
-    rows = manifest.part(split) if on is None else as_classes(on, run.classes, named or {})
+    rows = run.manifest().part(split) if on is None else as_classes(on, run.classes, named or {})
     return subject_of(
         run.classifier(device),
         rows,
@@ -153,7 +152,7 @@ def subject(
         seed=seed,
         progress=progress,
         split=split if on is None else on.root.name,
-        known=manifest.part("train"),
+        known=run.manifest().part("train") if run.listed else None,
         run=run,
     )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clearhead.data.cache import colour_of
 from clearhead.data.canvas import Placement, draw, lift, place
 from clearhead.data.read import read_scans
 from clearhead.errors import ReadError, RecipeError
@@ -52,7 +51,7 @@ def explain(
     """
     if target is not None and target not in run.classes:
         raise RecipeError(f"no class is called {target!r}: expected {', '.join(run.classes)}")
-    colour = colour or colour_of(run.manifest())
+    colour = colour or run.colour
     files = list(_files(images))
     scans = _scans(progress(files, total=len(files), label="explain"), colour, on_error)
     yield from explain_scans(

@@ -79,6 +79,11 @@ def learned_scale(
     known, key = _stored(run), _key(score, method, stage)
     if isinstance(known.get(key), dict):
         return Scale(**known[key])
+    if not run.listed:
+        raise RunError(
+            f"{run.folder.name} has a display scale for {', '.join(known) or 'nothing'}, not for "
+            f"{key}: give one with --scale"
+        )
     split, rows = _rows(run)
     peaks = _peaks(run, rows, score, method, stage, progress)
     scale = Scale(_percentile(peaks), split, len(peaks), int(np.count_nonzero(peaks <= 0)))

@@ -158,7 +158,7 @@ def _flesh(
 
 def _halo(depth: Tensor, brain: Tensor, radius: float, kind: Kind, random: _Random) -> Tensor:
     """The factor (S, S) by which oedema around the tumour changes the brain."""
-    level = random.between(*kind.halo) ** random.between(0.0, 1.0)
+    level = math.pow(random.between(*kind.halo), random.between(0.0, 1.0))
     reach = radius * random.between(0.2, 1.0)
     around = torch.sigmoid(4 * (depth + reach) / reach)
     return 1 + (level - 1) * around * _blurred(brain.float(), 0.0125 * brain.shape[-1])
@@ -176,7 +176,7 @@ def _depth(
     like: Tensor, centre: tuple[int, int], radius: float, rough: float, random: _Random
 ) -> Tensor:
     """Depth (S, S) in pixels below the surface of a warped ellipse."""
-    angle, stretch = random.between(0, math.pi), random.between(1, 1.6) ** 0.5
+    angle, stretch = random.between(0, math.pi), math.sqrt(random.between(1, 1.6))
     down, across = _away(like, centre)
     along = (down * math.cos(angle) + across * math.sin(angle)) / stretch
     beside = (across * math.cos(angle) - down * math.sin(angle)) * stretch

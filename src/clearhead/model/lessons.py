@@ -64,9 +64,9 @@ class Part:
         """Some pictures as they are learnt from: turned into their opposite, varied, or as is."""
         told = Lesson(self.squares[places].unsqueeze(1), self.labels[places])
         if self.masks is not None and self.known is not None:
-            masks = self.masks[places] & (told.labels != self.absent)[:, None, None]
-            known = self.known[places] | (told.labels == self.absent)
-            told = replace(told, shares=masks, known=known)
+            well = told.labels == (-1 if self.absent is None else self.absent)
+            masks = self.masks[places] & ~well[:, None, None]
+            told = replace(told, shares=masks, known=self.known[places] | well)
         if self.brains is not None:
             chosen = varied.chance.to(places.device) < recipe.counterfactual
             told = self._turned(told, self.brains[places], chosen, varied.seeds)

@@ -26,6 +26,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from clearhead.data.cache import colour_of
 from clearhead.data.manifest import load_manifest
 from clearhead.errors import ClearheadError, RunError
 from clearhead.files import read_json, write_json, writing
@@ -49,9 +50,24 @@ class Run:
     made: Mapping[str, Any]
     """Versions, device, seconds, epochs…"""
 
+    @property
+    def listed(self) -> bool:
+        """Whether the pictures of this run are known; those of the shipped one are not."""
+        return (self.folder / "manifest.parquet").exists()
+
     def manifest(self) -> Manifest:
-        """The rows and splits of this run."""
+        """The rows and splits of this run. Errors: `RunError` where it came without them."""
+        if not self.listed:
+            raise RunError(
+                f"{self.folder.name} came without the list of its pictures: train a run of your "
+                "own, or name other pictures"
+            )
         return load_manifest(self.folder / "manifest.parquet")
+
+    @property
+    def colour(self) -> str:
+        """What is done with coloured pictures: as it was with the run's own."""
+        return colour_of(self.manifest()) if self.listed else "agree"
 
     def history(self) -> list[dict[str, float]]:
         """One entry per epoch: losses, accuracies, learning rate, seconds."""

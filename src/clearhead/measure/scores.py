@@ -149,7 +149,9 @@ class Calibration:
     `temperature` divides the logits. `thresholds` has, for each class, the smallest probability at
     which it is not ruled out; of a new group of a class, that class is promised to be ruled out
     with a probability of at most `error`. `groups` says how many of each class stand behind that,
-    `on` which pictures they are: the run's `validation` rows, or the name of another set.
+    `on` which pictures they are: the run's `validation` rows, or the name of another set. `exact`
+    says whether they had no other say: not in which epoch was kept, nor, where there are more than
+    two classes, in the temperature.
     """
 
     error: float
@@ -157,6 +159,7 @@ class Calibration:
     thresholds: tuple[float, ...]
     groups: tuple[int, ...]
     on: str = "validation"
+    exact: bool = True
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Calibration:

@@ -80,6 +80,11 @@ def test_a_training_ends_calibrated_in_both_files(run: Run) -> None:
     told = run.calibration()
     assert told is not None
     assert (told.error, told.on, told.groups) == (0.05, "validation", (24, 24))
+    assert [run.recipe.weights, told.exact] == ["best", False]  # these rows chose the epoch
+    with_last = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, weights="last"))
+    last = with_last.calibration()
+    assert last is not None
+    assert last.exact
     assert told.thresholds == tuple(run.classifier().thresholds.tolist())
     assert told.temperature == float(run.classifier().temperature)
 
@@ -202,7 +207,7 @@ def test_it_can_be_fitted_on_pictures_of_ones_own(run: Run, tmp_path: Path) -> N
     with pytest.raises(ManifestError, match="say which it stands for with --as 'normal'=CLASS"):
         calibrate(run, on=ours)
     found = calibrate(run, on=ours, named={"normal": "plain"})
-    assert (found.on, found.groups) == ("ours", (40, 40))
+    assert (found.on, found.groups, found.exact) == ("ours", (40, 40), True)
     labels = (ours.column("label") == "spot").astype(int)
     _, probabilities = predict(run, ours)
     assert found.thresholds == pytest.approx(
@@ -211,6 +216,7 @@ def test_it_can_be_fitted_on_pictures_of_ones_own(run: Run, tmp_path: Path) -> N
     scores = evaluate(run, resamples=20)
     assert scores.triage is not None
     assert scores.triage.calibration == run.calibration() == found
+    assert not any("not exactly" in each.text for each in statements(scores))
 
 
 def test_pictures_that_it_was_trained_on_are_refused(run: Run) -> None:
@@ -243,4 +249,5 @@ def test_pictures_that_it_was_fitted_on_are_no_test(run: Run) -> None:
     said = [each.text for each in statements(evaluate(run, split="validation", resamples=20))]
     assert any("fitted on these very pictures" in text for text in said)
     said = [each.text for each in statements(evaluate(run, resamples=20))]
+    assert any("holds nearly, not exactly" in text for text in said)
     assert not any("fitted on these very pictures" in text for text in said)

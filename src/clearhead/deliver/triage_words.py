@@ -65,6 +65,12 @@ def _triage(evaluation: Evaluation) -> Iterator[Statement]:
         yield Statement(
             "doubt", "The thresholds were fitted on these very pictures: this is no test of them."
         )
+    if not found.calibration.exact:
+        yield Statement(
+            "plain",
+            f"The {found.calibration.on} pictures also had a say in the epoch that was kept, or in "
+            "a temperature for more than two classes: what is promised holds nearly, not exactly.",
+        )
     yield from _promises(found)
 
 

@@ -150,7 +150,8 @@ class Calibration:
     the smallest probability at which it is not ruled out; of a new group of a class, that class is
     promised to be ruled out with a probability of at most `error`. `groups` says how many of each
     class stand behind that, `on` which pictures they are: the run's `validation` rows, or the name
-    of another set.
+    of another set. `exact` says whether they had no other say: not in which epoch was kept, nor,
+    where there are more than two classes, in temperature and bias.
     """
 
     error: float
@@ -158,6 +159,7 @@ class Calibration:
     thresholds: tuple[float, ...]
     groups: tuple[int, ...]
     on: str = "validation"
+    exact: bool = True
     bias: tuple[float, ...] = ()
 
     @classmethod

@@ -7,6 +7,7 @@ as a whole and says itself how it was calibrated; an evaluation made before says
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,13 +54,15 @@ def calibrate(
     else:
         rows = as_classes(on, run.classes, named or {})
         _check_unseen(rows, manifest.part("train"))
-    name = "validation" if on is None else on.root.name
+    name = "validation" if on is None else on.root.resolve().name
     fitted: dict[Path, tuple[Classifier, Calibration]] = {}
     for path in sorted(run.weights.parent.glob("*.safetensors")):
         classifier = run.classifier(device, weights=path)
         logits, _ = predict(run, rows, classifier=classifier, device=device, progress=progress)
-        found = _fit(classifier, run.recipe, logits, rows, error, name)
-        fitted[path] = classifier, found
+        found = _fit(classifier, run.recipe, logits, rows, error)
+        chose = on is None and (path.stem == "best" or run.recipe.early_stop > 0)  # the epoch
+        exact = len(run.classes) == 2 and not chose
+        fitted[path] = classifier, dataclasses.replace(found, on=name, exact=exact)
     for path, (classifier, found) in fitted.items():
         save_weights(classifier, path, found)
     return fitted[run.weights][1]
@@ -71,7 +74,6 @@ def _fit(
     logits: NDArray[np.float32],
     rows: Manifest,
     error: float,
-    name: str,
 ) -> Calibration:
     """Set what calibration sets in a classifier, in single precision as it compares."""
     labels, groups = rows.labels(), rows.groups()
@@ -92,14 +94,14 @@ def _fit(
         float(classifier.temperature),
         tuple(classifier.thresholds.tolist()),
         tuple(len(each) for each in worst_copies(labels, probabilities, groups)),
-        name,
-        tuple(bias.tolist()),
+        bias=tuple(bias.tolist()),
     )
 
 
 def _check_unseen(rows: Manifest, known: Manifest) -> None:
     """Errors: `ManifestError` where rows hold the very pixels of training rows."""
-    seen = np.isin(rows.column("pixel_hash").astype(str), known.column("pixel_hash").astype(str))
+    learnt = set(known.column("pixel_hash")) - {None}
+    seen = np.array([pixels in learnt for pixels in rows.column("pixel_hash")])
     if seen.any():
         raise ManifestError(
             f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "

@@ -23,8 +23,10 @@ from clearhead.app.progress import progress_for
 from clearhead.errors import ClearheadError
 
 if TYPE_CHECKING:
+    from clearhead.audits.crossval import CrossValidation
     from clearhead.audits.material import Material
     from clearhead.audits.section import EvidenceAudit
+    from clearhead.types import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -35,7 +37,7 @@ click.rich_click.COMMAND_GROUPS = {
     "clearhead": [
         {"name": "Start here", "commands": ["demo"]},
         {"name": "Data", "commands": ["download", "phantom", "index", "copies", "check", "split"]},
-        {"name": "Model", "commands": ["train", "evaluate"]},
+        {"name": "Model", "commands": ["train", "evaluate", "crossval", "pool", "doubts"]},
         {"name": "Evidence", "commands": ["explain", "audit", "bench", "report"]},
         {"name": "Proof", "commands": ["selftest"]},
         {"name": "Shell", "commands": ["completion"]},
@@ -487,6 +489,173 @@ def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
     words = [line.text for line in verdict.statements(scores)]
     lines = [verdict.headline(scores), *words, "", *verdict.table(scores), ""]
     _say(as_json, scores.to_json(), *lines, f"next: clearhead report {run}")
+
+
+ALSO = click.option(
+    "--also", type=FILE, multiple=True, help="manifest of a set to score too (repeat it)"
+)
+PAIRS = click.option(
+    "--as", "pairs", multiple=True, help="LABEL=CLASS: what a label of --also stands for"
+)
+POSITIVE = click.option(
+    "--positive", default=None, help="class whose detection counts [named like disease]"
+)
+RESAMPLES = click.option(
+    "--resamples", default=1000, show_default=True, help="bootstrap draws of groups"
+)
+
+
+@cli.command()
+@click.argument("manifest", type=FILE)
+@click.argument("out", type=FILE)
+@click.option("--folds", default=5, show_default=True, help="number of folds, drawn by group")
+@click.option("--seeds", default=3, show_default=True, help="repetitions, counting from --seed")
+@click.option("--jobs", default=1, show_default=True, help="trainings side by side, a thread each")
+@click.option("--validation", default=0.15, show_default=True, help="share of what isn't the test")
+@ALSO
+@PAIRS
+@click.option(
+    "--preset",
+    type=click.Choice(["compact", "evidence", "report"]),
+    default="compact",
+    show_default=True,
+    help="settings to start from: ours, or those of the report",
+)
+@click.option("--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda")
+@POSITIVE
+@RESAMPLES
+@recipe_flags
+@_talk
+def crossval(
+    manifest: Path,
+    out: Path,
+    folds: int,
+    seeds: int,
+    jobs: int,
+    validation: float,
+    also: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    preset: str,
+    file: Path | None,
+    device: str,
+    positive: str | None,
+    resamples: int,
+    quiet: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train and test on every fold of MANIFEST, so that each picture is tested, and pool in OUT.
+
+    Folds are drawn by group, anew for each seed; each is an ordinary run in OUT/seedS-foldK. Scores
+    are pooled with intervals over distinct pictures, the spread over seeds beside them. Ctrl-C
+    saves; the same command goes on, and does nothing again that is done.
+
+    **Example:** `clearhead crossval kaggle.parquet cv --folds 7 --preset evidence --jobs 2`
+    """
+    recipe = recipe_from(preset, file, flags)
+
+    from clearhead.audits.crossval import crossval
+    from clearhead.data.manifest import load_manifest
+
+    _folder(out, out)
+    found = crossval(
+        load_manifest(manifest),
+        recipe,
+        out,
+        folds=folds,
+        seeds=seeds,
+        jobs=jobs,
+        validation=validation,
+        also=_others(also),
+        named=_named(pairs),
+        positive=positive,
+        resamples=resamples,
+        device=device,
+        progress=progress_for(quiet=quiet),
+    )
+    _say_crossval(found, out, as_json)
+
+
+@cli.command()
+@click.argument("out", type=FILE)
+@click.argument("runs", type=FILE, nargs=-1, required=True)
+@ALSO
+@PAIRS
+@POSITIVE
+@RESAMPLES
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@_talk
+def pool(
+    out: Path,
+    runs: tuple[Path, ...],
+    also: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Pool RUNS that are the folds of one or more seeds, wherever they were trained, in OUT.
+
+    They must be of one manifest, one recipe but for its seed, and test every picture once per seed.
+
+    **Example:** `clearhead pool cv cv/seed0-fold*`
+    """
+    from clearhead.audits.crossval import pool
+    from clearhead.model.run import open_run
+
+    _folder(out, out)
+    found = pool(
+        [open_run(run) for run in runs],
+        also=_others(also),
+        named=_named(pairs),
+        progress=progress_for(quiet=quiet),
+        **how,
+    )
+    _say_crossval(found, out, as_json)
+
+
+def _others(paths: tuple[Path, ...]) -> dict[str, Manifest]:
+    """Manifests by the names of their files."""
+    from clearhead.data.manifest import load_manifest
+
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        raise click.UsageError("two manifests of --also have one name: rename one of the files")
+    return {path.stem: load_manifest(path) for path in paths}
+
+
+def _say_crossval(found: CrossValidation, out: Path, as_json: bool) -> None:
+    from clearhead.deliver.crossval_page import save_crossval, summary
+
+    page = save_crossval(found, out)
+    value = found.to_json() | {"page": str(page)}
+    _say(as_json, value, *summary(found, page), f"next: clearhead doubts {out}")
+
+
+@cli.command()
+@click.argument("folder", type=FILE)
+@click.option("--out", type=FILE, default=None, help="folder for page and table [FOLDER/doubts]")
+@POSITIVE
+@RESAMPLES
+@_talk
+def doubts(folder: Path, out: Path | None, quiet: bool, as_json: bool, **how: Any) -> None:
+    """List labels that the cross-validation in FOLDER contradicts, with the pictures.
+
+    Confident learning on the out-of-fold probabilities, and copies of one picture with different
+    labels. A doubt is a reason to look: nothing is changed, and no score leaves a picture out.
+
+    **Example:** `clearhead doubts cv`
+    """
+    from clearhead.audits.crossval import pool, runs_of
+    from clearhead.audits.doubts import doubts
+    from clearhead.deliver.doubts_page import save_doubts, summary
+
+    place = _folder(out, folder / "doubts")
+    progress = progress_for(quiet=quiet)
+    found = doubts(pool(runs_of(folder), progress=progress, **how))
+    page = save_doubts(found, place, progress=progress)
+    _say(as_json, found.to_json() | {"page": str(page)}, *summary(found, page))
 
 
 # --- Evidence -------------------------------------------------------------------------------

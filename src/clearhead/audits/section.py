@@ -243,6 +243,14 @@ class EvidenceAudit(Audit):
     made: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PooledAudit(Audit):
+    """What several runs say together; its tiles, where there are some, are drawn by the caller."""
+
+    sections: tuple[Section, ...]
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
 def _without_findings(section: Section) -> dict[str, Any]:
     """Plain values of a section; the pixels of its maps stay out."""
     values = dataclasses.asdict(dataclasses.replace(section, maps=()))

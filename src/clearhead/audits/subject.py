@@ -138,7 +138,7 @@ def subject(
     where a file is gone.
     """
     manifest = run.manifest()
-    rows = manifest.part(split) if on is None else _as_classes(on, run.classes, named or {})
+    rows = manifest.part(split) if on is None else as_classes(on, run.classes, named or {})
     return subject_of(
         run.classifier(device),
         rows,
@@ -158,7 +158,7 @@ def subject(
     )
 
 
-def _as_classes(on: Manifest, classes: tuple[str, ...], named: Mapping[str, str]) -> Manifest:
+def as_classes(on: Manifest, classes: tuple[str, ...], named: Mapping[str, str]) -> Manifest:
     """The usable rows of another set, labelled with the classes of the run."""
     for label, name in named.items():
         if label not in on.classes or name not in classes:

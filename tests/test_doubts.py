@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clearhead.audits.crossval import CrossValidation, Fold, Spread
-from clearhead.audits.doubts import CONTRADICTED, MIXED, Doubts, doubts, seen
+from clearhead.audits.doubts import CONTRADICTED, MIXED, OTHERWISE, Doubts, doubts, seen
 from clearhead.deliver.doubts_page import headline, save_doubts, summary
 from clearhead.errors import RunError
 from clearhead.files import read_json
@@ -74,8 +74,8 @@ def planted() -> tuple[Doubts, set[int], CrossValidation]:
     random = np.random.default_rng(5)
     truth = (np.arange(300) % 4 == 0).astype(int)
     copies = np.repeat(np.arange(300), 2)
-    base = opinions(truth, random)
-    chances = np.stack([opinions(truth[copies], random, clarity=7) for _ in range(3)])
+    base = opinions(truth, random, clarity=10)
+    chances = np.stack([opinions(truth[copies], random, clarity=10) for _ in range(3)])
     chances = (chances + base[copies]) / 2
     flipped = set(random.permutation(297)[:12].tolist())
     given = truth[copies]
@@ -147,6 +147,17 @@ def test_right_labels_leave_nearly_nothing_to_doubt() -> None:
     assert not found.mixed
 
 
+def test_timid_calls_are_told_apart_from_doubts() -> None:
+    """A picture called otherwise with less than the usual conviction is an error, not a doubt."""
+    chances = np.array([[0.95, 0.05]] * 9 + [[0.05, 0.95]] * 9 + [[0.45, 0.55], [0.02, 0.98]])
+    given = np.array([0] * 9 + [1] * 9 + [0, 0])
+    found = doubts(crossed(rows_of(Path("none"), given, np.arange(20)), chances[None]))
+    assert [each.picture for each in found.doubtful] == [19]
+    assert [(each.picture, each.rules) for each in found.otherwise] == [(18, (OTHERWISE,))]
+    assert found.without is not None
+    assert found.without.groups == 19
+
+
 def test_where_all_copies_differ_nothing_can_be_judged() -> None:
     rows = rows_of(Path("none"), np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]))
     with pytest.raises(RunError, match="every picture has files with different labels"):
@@ -197,9 +208,11 @@ def test_the_table_names_every_file_of_every_doubtful_picture(
 ) -> None:
     found, root = pictured
     table = pyarrow.csv.read_csv(root / "out" / "doubts.csv").to_pylist()
+    every = (*found.doubtful, *found.otherwise)
     assert [line["source"] for line in table] == [
-        f"{row:04d}.png" for each in found.doubtful for row in each.rows
+        f"{row:04d}.png" for each in every for row in each.rows
     ]
+    assert not found.otherwise
     assert {line["source"] for line in table} == {
         "0003.png",
         "0008.png",

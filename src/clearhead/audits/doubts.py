@@ -28,6 +28,8 @@ CONTRADICTED = "contradicted out of fold"
 """The classifiers that never saw the picture surely see another class."""
 MIXED = "copies differ"
 """Files of one picture carry different labels."""
+OTHERWISE = "called otherwise"
+"""Another class is likelier than the label's, but not surely: no doubt, and worth a look."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Doubts:
     judged: Doubt
     doubtful: tuple[Doubtful, ...]
     """Contradicted ones first, least self-confidence first."""
+    otherwise: tuple[Doubtful, ...]
+    """Pictures with one label that are called otherwise, but not surely; not among the doubtful."""
     without: Evaluation | None
 
     def of_class(self, name: str) -> tuple[Doubtful, ...]:
@@ -91,6 +95,7 @@ class Doubts:
             "contradicted": {name: len(self.of_class(name)) for name in classes},
             "pictures_per_class": dict(zip(classes, self.per_class, strict=True)),
             "copies_differ": len(self.mixed),
+            "called_otherwise": len(self.otherwise),
             "thresholds": {
                 name: float(value) if np.isfinite(value) else None
                 for name, value in zip(classes, self.judged.thresholds, strict=True)
@@ -131,6 +136,12 @@ def doubts(found: CrossValidation) -> Doubts:
         _contradicted(found, names, member, clear[place], judged, place, against)
         for place in judged.ranked().tolist()
     ]
+    called = judged.margin < 0
+    rest = np.flatnonzero(called & ~judged.contradicted)
+    otherwise = [
+        _contradicted(found, names, member, clear[place], judged, place, against, OTHERWISE)
+        for place in rest[np.argsort(judged.self_confidence[rest], kind="stable")].tolist()
+    ]
     doubtful += [
         _mixed(found, names, member, place, chances[place])
         for place in np.flatnonzero(mixed).tolist()
@@ -142,6 +153,7 @@ def doubts(found: CrossValidation) -> Doubts:
         tuple(int(count) for count in counts),
         judged,
         tuple(doubtful),
+        tuple(otherwise),
         _without(found, doubtful),
     )
 
@@ -166,6 +178,7 @@ def _contradicted(
     judged: Doubt,
     place: int,
     against: NDArray[np.int64],
+    rule: str = CONTRADICTED,
 ) -> Doubtful:
     files = tuple(np.flatnonzero(member == picture).tolist())
     classes = found.rows.classes
@@ -174,7 +187,7 @@ def _contradicted(
         files,
         (str(found.rows.column("label")[files[0]]),),
         classes[judged.suggested[place]],
-        (CONTRADICTED,),
+        (rule,),
         float(judged.self_confidence[place]),
         float(judged.margin[place]),
         int(against[picture]),

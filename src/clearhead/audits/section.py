@@ -122,6 +122,8 @@ class Sheet:
     title: str
     strips: tuple[Strip, ...]
     note: str = ""
+    plain: bool = False
+    """Whether its pictures carry no heat: then no key stands above them."""
 
 
 @dataclass(frozen=True)

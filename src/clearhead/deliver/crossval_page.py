@@ -251,7 +251,7 @@ def _chart(found: CrossValidation) -> Dots:
     always = known.majority_per_group.value if known is not None else None
     references = [
         (words, 100 * value)
-        for words, value in (("file facts alone", beat), ("always the commoner class", always))
+        for words, value in (("file facts alone", beat), ("always one class", always))
         if value is not None
     ]
     values = [mark.low or mark.value for line in lines for mark in line.marks]

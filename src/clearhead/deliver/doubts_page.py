@@ -46,9 +46,10 @@ def save_doubts(found: Doubts, folder: Path, *, progress: Progress = silent) -> 
 
 
 def _write_table(found: Doubts, path: Path) -> None:
-    """A line per file of every doubtful picture, in the order of the doubts."""
+    """A line per file of every doubtful picture, then of those that are called otherwise."""
     rows, chances = found.found.rows, found.found.mean_probabilities()
-    pairs = [(each, row) for each in found.doubtful for row in each.rows]
+    every = (*found.doubtful, *found.otherwise)
+    pairs = [(each, row) for each in every for row in each.rows]
     places = np.array([row for _, row in pairs], np.int64)
     labels = rows.labels()[places]
     columns = {
@@ -78,12 +79,16 @@ def render_doubts(found: Doubts, *, progress: Progress = silent) -> str:
     if shown:
         rows = np.array([each.rows[0] for each in shown], np.int64)
         subject = seen(found.found, rows, progress)
-        scale = evidence_tiles.scale_of(subject)
-        key = evidence_tiles.key_of(subject, scale)
-        sheets = [_sheet(strips, len(found.found.seeds))]
-        drawn = evidence_tiles.draw_sheets(sheets, subject, scale, progress=progress)
-        sheets.append(_as_stored(strips))
-        drawn += tiles.draw_sheets(sheets[1:], found.found.rows, progress=progress)
+        target = subject.positive
+        scale = evidence_tiles.scale_of(subject, target)
+        key = evidence_tiles.key_of(subject, scale, target)
+        plainly = _as_stored(strips)
+        heated = _sheet(strips, found.found.positive, len(found.found.seeds))
+        drawn = tiles.draw_sheets([plainly], found.found.rows, progress=progress)
+        drawn += evidence_tiles.draw_sheets(
+            [heated], subject, scale, target=target, progress=progress
+        )
+        sheets = [plainly, heated]
     audit = PooledAudit(
         (
             Section(
@@ -144,18 +149,30 @@ def _findings(found: Doubts) -> Iterator[Finding]:
     for name, count in zip(cross.rows.classes, found.per_class, strict=True):
         mine = found.of_class(name)
         every = sum(each.against == len(cross.seeds) for each in mine)
-        agreed = f", {every:,} of them in every seed" if mine and len(cross.seeds) > 1 else ""
+        agreed = f", {every:,} in every seed" if mine and len(cross.seeds) > 1 else ""
         looks = listed(sorted({each.looks for each in mine})) or "another class"
         yield Finding(
             f"doubts.{name}",
             "warn" if mine else "info",
             f"{len(mine):,} of {counted(count, 'distinct picture')} labelled {name} "
             f"({percent(len(mine), count)}) surely {'looks' if len(mine) == 1 else 'look'} like "
-            f"{looks} to the classifiers that never saw them{agreed}.",
+            f"{looks} to the classifiers that never saw {'it' if len(mine) == 1 else 'them'}"
+            f"{agreed}.",
             len(mine) / count if count else None,
             sources=_sources(found, mine),
-            figure="doubts-pictures",
+            figure="doubts-stored",
         )
+    rest = found.otherwise
+    yield Finding(
+        "doubts.otherwise",
+        "info",
+        f"{counted(len(rest), 'more distinct picture')} {'is' if len(rest) == 1 else 'are'} called "
+        "otherwise than labelled, but not surely: they count as errors of the classifiers and not "
+        "as doubtful labels, and are shown last.",
+        float(len(rest)),
+        sources=_sources(found, rest),
+        figure="doubts-stored" if rest else None,
+    )
     mixed = found.mixed
     yield Finding(
         "doubts.copies",
@@ -164,7 +181,7 @@ def _findings(found: Doubts) -> Iterator[Finding]:
         f"{'has' if len(mixed) == 1 else 'have'} files with different labels.",
         float(len(mixed)),
         sources=_sources(found, mixed),
-        figure="doubts-pictures" if mixed else None,
+        figure="doubts-stored" if mixed else None,
     )
 
 
@@ -184,8 +201,7 @@ def _left(found: Doubts) -> Finding:
         "info",
         f"With every picture the accuracy is {ranged(every)}, without the doubtful ones "
         f"{ranged(found.without.per_group.accuracy)}. The second is no score of the classifier: "
-        "leaving out what it gets wrong raises it whoever is right. The truth lies between, where "
-        "the labels are that a reader corrects.",
+        "leaving out what it gets wrong raises it whoever is right.",
         every.value,
         figure="doubts-scores",
     )
@@ -283,13 +299,18 @@ def _strips(found: Doubts) -> Iterator[tuple[str, tuple[Doubtful, ...]]]:
     if found.mixed:
         head = f"Copies differ: {counted(len(found.mixed), 'distinct picture')}"
         yield _cut(head, len(found.mixed)), found.mixed[:MOST]
+    for name in found.found.rows.classes:
+        mine = tuple(each for each in found.otherwise if each.labels == (name,))
+        if mine:
+            head = f"Labelled {name}, called otherwise but not surely: {len(mine):,}"
+            yield _cut(head, len(mine)), mine[:MOST]
 
 
 def _cut(head: str, count: int) -> str:
     return head if count <= MOST else f"{head}, the {MOST} of least self-confidence"
 
 
-def _sheet(strips: Sequence[tuple[str, tuple[Doubtful, ...]]], seeds: int) -> Sheet:
+def _sheet(strips: Sequence[tuple[str, tuple[Doubtful, ...]]], positive: str, seeds: int) -> Sheet:
     """The pictures under their heat; tiles count through the strips."""
     made, row = [], 0
     for head, some in strips:
@@ -300,10 +321,10 @@ def _sheet(strips: Sequence[tuple[str, tuple[Doubtful, ...]]], seeds: int) -> Sh
         made.append(Strip(head, tuple(row_tiles)))
     return Sheet(
         "doubts-pictures",
-        "The pictures, with the evidence for the class called",
+        f"The same pictures, with the evidence for {positive}",
         tuple(made),
-        "One file of each distinct picture, least self-confidence first; the evidence is the mean "
-        "over the classifiers that never saw it. Table: `doubts.csv`.",
+        "In the same order. The evidence is the mean over the classifiers that never saw the "
+        "picture.",
     )
 
 
@@ -317,10 +338,12 @@ def _caption(each: Doubtful, seeds: int) -> str:
 def _as_stored(strips: Sequence[tuple[str, tuple[Doubtful, ...]]]) -> Sheet:
     return Sheet(
         "doubts-stored",
-        "The same pictures as they are stored",
+        "The pictures as they are stored",
         tuple(
             Strip(head, tuple(Tile(each.rows[0], f"picture {each.picture}") for each in some))
             for head, some in strips
         ),
-        "Without heat, in the same order: look here first, before the heat decides for you.",
+        "One file of each distinct picture, least self-confidence first; all files are in "
+        "`doubts.csv`. Look here first, before the heat decides for you.",
+        plain=True,
     )

@@ -65,7 +65,8 @@ def one(seed: int, count: int, classes: int, clarity: float, share: float) -> li
 def _mixture(classes: int) -> NDArray[np.float64]:
     """The first class is the commonest, as tumours are."""
     weights = 1.0 / np.arange(1, classes + 1) ** 1.5
-    return weights / weights.sum()
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def _share(found: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:

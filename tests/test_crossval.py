@@ -10,13 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv
 import pytest
+from click.testing import CliRunner
 from sklearn import metrics
 
+from clearhead.app.cli import cli
 from clearhead.audits import crossval as module
 from clearhead.audits import said as said_module
 from clearhead.audits.crossval import CrossValidation, Spread, crossval, pool, runs_of
@@ -216,7 +220,8 @@ def test_the_interval_is_one_over_groups_with_seeds_averaged_in_each() -> None:
     low, high = np.quantile(each[picks].mean(1), (0.025, 0.975))
     accuracy = found.per_group.accuracy
     assert accuracy.value == pytest.approx(each.mean())
-    assert (accuracy.low, accuracy.high) == (pytest.approx(low), pytest.approx(high))
+    assert accuracy.low == pytest.approx(low)
+    assert accuracy.high == pytest.approx(high)
 
 
 def test_a_group_counts_once_however_many_seeds_speak_of_it() -> None:
@@ -303,7 +308,7 @@ def test_located_counts_called_tumours_by_group_and_seed() -> None:
         measured = {
             (measure, maker): hits[seed] if maker == "heat" else none
             for measure in module.MEASURES
-            for maker in ("heat", *module.BESIDE)
+            for maker in ("heat", *said_module.BESIDE)
         }
         return module._Found(calls[seed], measured, labels, groups, 0)
 
@@ -393,20 +398,22 @@ def test_an_interrupted_training_goes_on_and_the_done_ones_stay(
     class Stop:
         """A progress at which somebody presses Ctrl-C, in the second epoch of the second run."""
 
-        def __init__(self, items: object, *, total: int | None = None, label: str = "") -> None:
+        def __init__(
+            self, items: Iterable[Any], *, total: int | None = None, label: str = ""
+        ) -> None:
             self.items, self.label = items, label
 
-        def __iter__(self) -> object:
+        def __iter__(self) -> Iterator[Any]:
             seen.append(self.label)
             if self.label == "seed0-fold1 epoch 2/2":
                 os.kill(os.getpid(), signal.SIGINT)
-            yield from self.items  # type: ignore[attr-defined]
+            yield from self.items
 
         def note(self, text: str) -> None:
             return None
 
     with pytest.raises(Interrupted, match="the same command goes on"):
-        crossval(heads, RECIPE, tmp_path, folds=FOLDS, seeds=1, progress=Stop)  # type: ignore[arg-type]
+        crossval(heads, RECIPE, tmp_path, folds=FOLDS, seeds=1, progress=Stop)
     assert (tmp_path / "seed0-fold0" / "run.json").exists()
     assert (tmp_path / "seed0-fold1" / "state.pt").exists()
     assert not (tmp_path / "seed0-fold2").exists()
@@ -506,6 +513,25 @@ def test_pooling_runs_from_elsewhere_gives_the_same(
     assert [run.folder.resolve() for run in runs_of(tmp_path / "pooled")] == [
         run.folder.resolve() for run in found.runs
     ]
+
+
+def test_pool_and_doubts_as_commands(cv: CrossValidation, home: Path, tmp_path: Path) -> None:
+    folders = [str(folder) for folder in copied(home, tmp_path)]
+    quick = ["--resamples", "20", "--json", "--quiet"]
+    out = tmp_path / "pooled"
+    done = CliRunner().invoke(cli, ["pool", str(out), *folders, *quick], catch_exceptions=False)
+    told = json.loads(done.stdout)
+    assert told["scores"]["per_group"]["accuracy"]["value"] == pytest.approx(
+        cv.scores.per_group.accuracy.value
+    )
+    done = CliRunner().invoke(cli, ["doubts", str(out), *quick], catch_exceptions=False)
+    found = json.loads(done.stdout)
+    assert found["pictures"] == len(cv.rows)
+    assert sum(found["pictures_per_class"].values()) == len(cv.rows)
+    names = {path.name for path in (out / "doubts").iterdir()}
+    assert names == {"doubts.csv", "doubts.html", "doubts.json"}
+    twice = ["pool", str(out), *folders, "--also", "a/x.parquet", "--also", "b/x.parquet"]
+    assert "have one name" in str(CliRunner().invoke(cli, twice).output)
 
 
 def test_what_is_no_cross_validation_is_refused(

@@ -95,6 +95,34 @@ def _say(as_json: bool, value: Any, *lines: str) -> None:
     click.echo(json.dumps(value, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
+POSITIVE = click.option(
+    "--positive", default=None, help="class whose detection counts [named like disease]"
+)
+RESAMPLES = click.option(
+    "--resamples", default=1000, show_default=True, help="bootstrap draws of groups"
+)
+
+
+def _recipe(command: F) -> F:
+    """The flags of what a training starts from, and one for every setting."""
+    for flag in (
+        recipe_flags,
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda"),
+        click.option(
+            "--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead"
+        ),
+        click.option(
+            "--preset",
+            type=click.Choice(["compact", "evidence", "report"]),
+            default="compact",
+            show_default=True,
+            help="settings to start from: ours, or those of the report",
+        ),
+    ):
+        command = flag(command)
+    return command
+
+
 # --- Data -----------------------------------------------------------------------------------
 
 
@@ -270,7 +298,7 @@ def copies(
     help="--fix: one file per distinct picture, or all of them in their groups",
 )
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@RESAMPLES
 @click.option("--workers", type=int, default=None, help="processes [number of cores]")
 @_talk
 def check(
@@ -400,16 +428,7 @@ def split(manifest: Path, out: Path | None, quiet: bool, as_json: bool, **how: A
 @click.argument("manifest", type=FILE, required=False)
 @click.argument("out", type=FILE, required=False)
 @click.option("--resume", "again", type=FILE, default=None, help="run folder to go on with")
-@click.option(
-    "--preset",
-    type=click.Choice(["compact", "evidence", "report"]),
-    default="compact",
-    show_default=True,
-    help="settings to start from: ours, or those of the report",
-)
-@click.option("--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda")
-@recipe_flags
+@_recipe
 @_talk
 def train(
     manifest: Path | None,
@@ -472,8 +491,8 @@ def train(
     show_default=True,
     help="rows to score",
 )
-@click.option("--positive", default=None, help="class whose detection counts [named like disease]")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@POSITIVE
+@RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
 def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
@@ -497,12 +516,6 @@ ALSO = click.option(
 PAIRS = click.option(
     "--as", "pairs", multiple=True, help="LABEL=CLASS: what a label of --also stands for"
 )
-POSITIVE = click.option(
-    "--positive", default=None, help="class whose detection counts [named like disease]"
-)
-RESAMPLES = click.option(
-    "--resamples", default=1000, show_default=True, help="bootstrap draws of groups"
-)
 
 
 @cli.command()
@@ -514,18 +527,9 @@ RESAMPLES = click.option(
 @click.option("--validation", default=0.15, show_default=True, help="share of what isn't the test")
 @ALSO
 @PAIRS
-@click.option(
-    "--preset",
-    type=click.Choice(["compact", "evidence", "report"]),
-    default="compact",
-    show_default=True,
-    help="settings to start from: ours, or those of the report",
-)
-@click.option("--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda")
 @POSITIVE
 @RESAMPLES
-@recipe_flags
+@_recipe
 @_talk
 def crossval(
     manifest: Path,
@@ -772,9 +776,9 @@ SPLIT = click.option(
 @SCORE
 @click.option("--only", multiple=True, help="check to run (repeat it); default all")
 @click.option("--out", type=FILE, default=None, help="folder for page and JSON [RUN/audit/SPLIT]")
-@click.option("--positive", default=None, help="class whose detection counts [named like disease]")
+@POSITIVE
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
 def audit(
@@ -851,7 +855,7 @@ def _say_audit(found: EvidenceAudit, folder: Path, name: str, as_json: bool, qui
 @click.option("--pictures", default=256, show_default=True, help="pictures looked at")
 @click.option("--out", type=FILE, default=None, help="folder for page and JSON [RUN/bench/SPLIT]")
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
 def bench(

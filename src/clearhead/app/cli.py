@@ -23,8 +23,10 @@ from clearhead.app.progress import progress_for
 from clearhead.errors import ClearheadError, RunError
 
 if TYPE_CHECKING:
+    from clearhead.audits.crossval import CrossValidation
     from clearhead.audits.material import Material
     from clearhead.audits.section import EvidenceAudit
+    from clearhead.types import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -35,7 +37,10 @@ click.rich_click.COMMAND_GROUPS = {
     "clearhead": [
         {"name": "Start here", "commands": ["demo"]},
         {"name": "Data", "commands": ["download", "phantom", "index", "copies", "check", "split"]},
-        {"name": "Model", "commands": ["train", "calibrate", "evaluate"]},
+        {
+            "name": "Model",
+            "commands": ["train", "calibrate", "evaluate", "crossval", "pool", "doubts"],
+        },
         {"name": "Evidence", "commands": ["explain", "audit", "bench", "report"]},
         {"name": "Proof", "commands": ["selftest"]},
         {"name": "Shell", "commands": ["completion"]},
@@ -91,6 +96,34 @@ def _talk(command: F) -> F:
 def _say(as_json: bool, value: Any, *lines: str) -> None:
     """The result: JSON for machines, lines for people."""
     click.echo(json.dumps(value, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+POSITIVE = click.option(
+    "--positive", default=None, help="class whose detection counts [named like disease]"
+)
+RESAMPLES = click.option(
+    "--resamples", default=1000, show_default=True, help="bootstrap draws of groups"
+)
+
+
+def _recipe(command: F) -> F:
+    """The flags of what a training starts from, and one for every setting."""
+    for flag in (
+        recipe_flags,
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda"),
+        click.option(
+            "--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead"
+        ),
+        click.option(
+            "--preset",
+            type=click.Choice(["compact", "evidence", "report"]),
+            default="compact",
+            show_default=True,
+            help="settings to start from: ours, or those of the report",
+        ),
+    ):
+        command = flag(command)
+    return command
 
 
 # --- Data -----------------------------------------------------------------------------------
@@ -268,7 +301,7 @@ def copies(
     help="--fix: one file per distinct picture, or all of them in their groups",
 )
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@RESAMPLES
 @click.option("--workers", type=int, default=None, help="processes [number of cores]")
 @_talk
 def check(
@@ -398,16 +431,7 @@ def split(manifest: Path, out: Path | None, quiet: bool, as_json: bool, **how: A
 @click.argument("manifest", type=FILE, required=False)
 @click.argument("out", type=FILE, required=False)
 @click.option("--resume", "again", type=FILE, default=None, help="run folder to go on with")
-@click.option(
-    "--preset",
-    type=click.Choice(["compact", "evidence", "report"]),
-    default="compact",
-    show_default=True,
-    help="settings to start from: ours, or those of the report",
-)
-@click.option("--recipe", "file", type=FILE, default=None, help="start from a recipe.json instead")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda")
-@recipe_flags
+@_recipe
 @_talk
 def train(
     manifest: Path | None,
@@ -522,8 +546,8 @@ def calibrate(
     show_default=True,
     help="rows to score",
 )
-@click.option("--positive", default=None, help="class whose detection counts [named like disease]")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@POSITIVE
+@RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
 def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
@@ -540,6 +564,158 @@ def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
     lines = [verdict.headline(scores), *(line.text for line in told), "", *verdict.table(scores)]
     lines += ["", *triage_words.table(scores), ""]
     _say(as_json, scores.to_json(), *lines, f"next: clearhead report {run}")
+
+
+ALSO = click.option(
+    "--also", type=FILE, multiple=True, help="manifest of a set to score too (repeat it)"
+)
+PAIRS = click.option(
+    "--as", "pairs", multiple=True, help="LABEL=CLASS: what a label of --also stands for"
+)
+
+
+@cli.command()
+@click.argument("manifest", type=FILE)
+@click.argument("out", type=FILE)
+@click.option("--folds", default=5, show_default=True, help="number of folds, drawn by group")
+@click.option("--seeds", default=3, show_default=True, help="repetitions, counting from --seed")
+@click.option("--jobs", default=1, show_default=True, help="trainings side by side, a thread each")
+@click.option("--validation", default=0.15, show_default=True, help="share of what isn't the test")
+@ALSO
+@PAIRS
+@POSITIVE
+@RESAMPLES
+@_recipe
+@_talk
+def crossval(
+    manifest: Path,
+    out: Path,
+    folds: int,
+    seeds: int,
+    jobs: int,
+    validation: float,
+    also: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    preset: str,
+    file: Path | None,
+    device: str,
+    positive: str | None,
+    resamples: int,
+    quiet: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train and test on every fold of MANIFEST, so that each picture is tested, and pool in OUT.
+
+    Folds are drawn by group, anew for each seed; each is an ordinary run in OUT/seedS-foldK. Scores
+    are pooled with intervals over distinct pictures, the spread over seeds beside them. Ctrl-C
+    saves; the same command goes on, and does nothing again that is done.
+
+    **Example:** `clearhead crossval kaggle.parquet cv --folds 7 --preset evidence --jobs 2`
+    """
+    recipe = recipe_from(preset, file, flags)
+
+    from clearhead.audits.crossval import crossval
+    from clearhead.data.manifest import load_manifest
+
+    _folder(out, out)
+    found = crossval(
+        load_manifest(manifest),
+        recipe,
+        out,
+        folds=folds,
+        seeds=seeds,
+        jobs=jobs,
+        validation=validation,
+        also=_others(also),
+        named=_named(pairs),
+        positive=positive,
+        resamples=resamples,
+        device=device,
+        progress=progress_for(quiet=quiet),
+    )
+    _say_crossval(found, out, as_json)
+
+
+@cli.command()
+@click.argument("out", type=FILE)
+@click.argument("runs", type=FILE, nargs=-1, required=True)
+@ALSO
+@PAIRS
+@POSITIVE
+@RESAMPLES
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
+@_talk
+def pool(
+    out: Path,
+    runs: tuple[Path, ...],
+    also: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Pool RUNS that are the folds of one or more seeds, wherever they were trained, in OUT.
+
+    They must be of one manifest, one recipe but for its seed, and test every picture once per seed.
+
+    **Example:** `clearhead pool cv cv/seed0-fold*`
+    """
+    from clearhead.audits.crossval import pool
+    from clearhead.model.run import open_run
+
+    _folder(out, out)
+    found = pool(
+        [open_run(run) for run in runs],
+        also=_others(also),
+        named=_named(pairs),
+        progress=progress_for(quiet=quiet),
+        **how,
+    )
+    _say_crossval(found, out, as_json)
+
+
+def _others(paths: tuple[Path, ...]) -> dict[str, Manifest]:
+    """Manifests by the names of their files."""
+    from clearhead.data.manifest import load_manifest
+
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        raise click.UsageError("two manifests of --also have one name: rename one of the files")
+    return {path.stem: load_manifest(path) for path in paths}
+
+
+def _say_crossval(found: CrossValidation, out: Path, as_json: bool) -> None:
+    from clearhead.deliver.crossval_page import save_crossval, summary
+
+    page = save_crossval(found, out)
+    value = found.to_json() | {"page": str(page)}
+    _say(as_json, value, *summary(found, page), f"next: clearhead doubts {out}")
+
+
+@cli.command()
+@click.argument("folder", type=FILE)
+@click.option("--out", type=FILE, default=None, help="folder for page and table [FOLDER/doubts]")
+@POSITIVE
+@RESAMPLES
+@_talk
+def doubts(folder: Path, out: Path | None, quiet: bool, as_json: bool, **how: Any) -> None:
+    """List labels that the cross-validation in FOLDER contradicts, with the pictures.
+
+    Confident learning on the out-of-fold probabilities, and copies of one picture with different
+    labels. A doubt is a reason to look: nothing is changed, and no score leaves a picture out.
+
+    **Example:** `clearhead doubts cv`
+    """
+    from clearhead.audits.crossval import pool, runs_of
+    from clearhead.audits.doubts import doubts
+    from clearhead.deliver.doubts_page import save_doubts, summary
+
+    place = _folder(out, folder / "doubts")
+    progress = progress_for(quiet=quiet)
+    found = doubts(pool(runs_of(folder), progress=progress, **how))
+    page = save_doubts(found, place, progress=progress)
+    _say(as_json, found.to_json() | {"page": str(page)}, *summary(found, page))
 
 
 # --- Evidence -------------------------------------------------------------------------------
@@ -665,9 +841,9 @@ SPLIT = click.option(
 @SCORE
 @click.option("--only", multiple=True, help="check to run (repeat it); default all")
 @click.option("--out", type=FILE, default=None, help="folder for page and JSON [RUN/audit/SPLIT]")
-@click.option("--positive", default=None, help="class whose detection counts [named like disease]")
+@POSITIVE
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
 def audit(
@@ -744,7 +920,7 @@ def _say_audit(found: EvidenceAudit, folder: Path, name: str, as_json: bool, qui
 @click.option("--pictures", default=256, show_default=True, help="pictures looked at")
 @click.option("--out", type=FILE, default=None, help="folder for page and JSON [RUN/bench/SPLIT]")
 @click.option("--seed", default=0, show_default=True, help="same seed, same findings")
-@click.option("--resamples", default=1000, show_default=True, help="bootstrap draws of groups")
+@RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
 def bench(

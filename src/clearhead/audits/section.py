@@ -122,6 +122,8 @@ class Sheet:
     title: str
     strips: tuple[Strip, ...]
     note: str = ""
+    plain: bool = False
+    """Whether its pictures carry no heat: then no key stands above them."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,14 @@ class EvidenceAudit(Audit):
     """
 
     subject: Subject
+    sections: tuple[Section, ...]
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PooledAudit(Audit):
+    """What several runs say together; its tiles, where there are some, are drawn by the caller."""
+
     sections: tuple[Section, ...]
     made: Mapping[str, Any] = field(default_factory=dict)
 

@@ -43,11 +43,12 @@ SCORES = {"logit": "logit", "probability": "probability", "logit margin": "margi
 # --- Scale ----------------------------------------------------------------------------------
 
 
-def scale_of(subject: Subject) -> float:
+def scale_of(subject: Subject, target: int | None = None) -> float:
     """The heat shown in full colour: the run's own scale where it has one, in `subject.unit`.
 
-    Else, for a classifier without a run or whose validation pictures are gone, the same percentile
-    of the peaks of the subject's own pictures.
+    `target` is the class whose heat is shown, default the class called. For a classifier without
+    a run or whose validation pictures are gone, the same percentile of the peaks of the subject's
+    own pictures.
     """
     if subject.run is not None:
         score = SCORES.get(subject.unit, "logit")
@@ -56,14 +57,21 @@ def scale_of(subject: Subject) -> float:
         except ClearheadError:
             pass  # the pictures behind it are gone: the audit's own have to do
     rows = np.arange(len(subject))
-    peaks = np.array([subject.evidence[row, subject.calls[row]].max() for row in rows])
+    targets = _targets(subject, rows, target)
+    peaks = np.array([subject.evidence[row, targets[row]].max() for row in rows])
     return float(np.percentile(peaks[peaks > 0], PERCENTILE)) if (peaks > 0).any() else 1.0
 
 
-def key_of(subject: Subject, scale: float) -> Key:
+def _targets(subject: Subject, rows: NDArray[np.int64], target: int | None) -> NDArray[np.int64]:
+    """The class whose heat is shown of each row, (B,)."""
+    return subject.calls[rows] if target is None else np.full(len(rows), target)
+
+
+def key_of(subject: Subject, scale: float, target: int | None = None) -> Key:
     """What the colours and lines of the tiles mean."""
+    whose = "the class called" if target is None else subject.classes[target]
     words = (
-        f"evidence for the class called, in {unit_words(subject.unit)}; the same scale in every "
+        f"evidence for {whose}, in {unit_words(subject.unit)}; the same scale in every "
         "picture, clear where there is none. Grey: the picture as the net sees it."
     )
     if subject.drawn.masks.any():
@@ -79,13 +87,17 @@ def draw_sheets(
     subject: Subject,
     scale: float,
     *,
+    target: int | None = None,
     most: int = MOST_TILES,
     progress: Progress = silent,
 ) -> list[tuple[Row, ...]]:
-    """The strips of every sheet, drawn; at most `most` tiles, as `tiles.cut` says."""
+    """The strips of every sheet, drawn; at most `most` tiles, as `tiles.cut` says.
+
+    The heat is that for the class `target`, default the class called.
+    """
     shown = cut(sheets, most)
     tiles = [tile for strips in shown for strip, kept in strips for tile in strip.tiles[:kept]]
-    drawn = iter(list(_draw(tiles, subject, scale, progress)))
+    drawn = iter(list(_draw(tiles, subject, scale, target, progress)))
     return [
         tuple(
             Row(strip.label, tuple(next(drawn) for _ in range(kept)), len(strip.tiles) - kept)
@@ -96,24 +108,31 @@ def draw_sheets(
 
 
 def _draw(
-    tiles: Sequence[Tile], subject: Subject, scale: float, progress: Progress
+    tiles: Sequence[Tile],
+    subject: Subject,
+    scale: float,
+    target: int | None,
+    progress: Progress,
 ) -> Iterator[Picture]:
     starts = range(0, len(tiles), AT_ONCE)
     for start in progress(starts, total=len(starts), label="draw sheets"):
         some = tiles[start : start + AT_ONCE]
         rows = np.array([tile.row for tile in some], np.int64)
-        for each, heat in zip(some, subject.heat(rows, subject.calls[rows]), strict=True):
-            yield _picture(each, subject, heat, scale)
+        targets = _targets(subject, rows, target)
+        for each, whose, heat in zip(some, targets, subject.heat(rows, targets), strict=True):
+            yield _picture(each, subject, heat, scale, int(whose))
 
 
-def _picture(tile: Tile, subject: Subject, heat: NDArray[np.float32], scale: float) -> Picture:
+def _picture(
+    tile: Tile, subject: Subject, heat: NDArray[np.float32], scale: float, target: int
+) -> Picture:
     row = tile.row
     pixels = blended(subject.squares[row], heat, subject.drawn.masks[row], scale)
     source = str(subject.rows.column("source")[row])
     told = _call_words(subject, row)
     blank = not heat.max() > 0
     peak = "" if blank else f"peak {number_words(float(heat.max()))} {unit_words(subject.unit)}"
-    badge = f"no place speaks for {subject.classes[subject.calls[row]]}" if blank else ""
+    badge = f"no place speaks for {subject.classes[target]}" if blank else ""
     name = source.rpartition("/")[2]
     lines = [tile.caption, told, peak, name]
     return Picture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,28 @@ def mean(
     at_once = max(1, CELLS_AT_ONCE // len(each))
     drawn = [each @ counts / len(each) for counts in draws(len(each), resamples, seed, at_once)]
     return Score(float(each.mean()), *(interval(np.concatenate(drawn), level) or ()))
+
+
+def mean_of_repeats(
+    repeats: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Score:
+    """The mean over groups of what several classifiers found, each as (values, groups).
+
+    First within each group and classifier, then over the classifiers that found something in the
+    group, then over the groups, which alone are drawn for the interval.
+    """
+    means, names = [], []
+    for values, groups in repeats:
+        means.append(group_means(values, groups))
+        names.append(np.unique(np.asarray(groups)[~np.isnan(np.asarray(values, np.float64))]))
+    if not means:
+        return Score(None)
+    every, own = np.concatenate(means), np.concatenate(names)
+    return mean(every, own, resamples=resamples, seed=seed, level=level)
 
 
 def group_means(values: NDArray[Any], groups: NDArray[Any]) -> NDArray[np.float64]:

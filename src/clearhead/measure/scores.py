@@ -387,39 +387,91 @@ def score(
     Errors: `ManifestError` for no rows or columns that don't fit each other, `RunError` for
     probabilities that are not finite, `RecipeError` for an impossible level or count.
     """
+    return score_repeats(
+        labels,
+        np.asarray(probabilities)[None],
+        groups,
+        classes=classes,
+        positive=positive,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+        called=None if called is None else np.asarray(called)[None],
+        split=split,
+    )
+
+
+def score_repeats(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    *,
+    classes: Sequence[str],
+    positive: str | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    called: ArrayLike | None = None,
+    split: str = "test",
+) -> Evaluation:
+    """Score R classifiers on the same files: every score is its mean over the R.
+
+    Shapes: `probabilities` (R, N, K) and `called` (R, N); the rest as in `score`. A draw of groups
+    is the same for all R before their scores are averaged, so the interval is one over groups and
+    gets no narrower by training again: how far classifiers differ is another question.
+    """
     names = tuple(classes)
     target = positive_class(names, positive)
     _check_settings(resamples, level)
-    sample = _sample(labels, probabilities, groups, called, names, names.index(target))
-    sizes = np.bincount(sample.groups)
-    by_group = dataclasses.replace(sample, weights=1 / sizes[sample.groups])
+    each = np.asarray(probabilities)
+    calls = [None] * len(each) if called is None else np.asarray(called)
+    samples = [
+        _sample(labels, table, groups, own, names, names.index(target))
+        for table, own in zip(each, calls, strict=True)
+    ]
+    if not samples:
+        raise ManifestError("there is nothing to score: no classifier said anything")
+    sizes = np.bincount(samples[0].groups)
+    even = 1 / sizes[samples[0].groups]
+    by_group = [dataclasses.replace(sample, weights=even) for sample in samples]
     return Evaluation(
         split=split,
         classes=names,
         positive=target,
-        files=len(sample.labels),
+        files=len(samples[0].labels),
         groups=len(sizes),
         level=level,
         resamples=resamples,
         seed=seed,
-        per_file=_scores(sample, names, resamples, level, seed),
+        per_file=_scores(samples, names, resamples, level, seed),
         per_group=_scores(by_group, names, resamples, level, seed),
     )
 
 
 def _scores(
-    sample: Sample, classes: tuple[str, ...], resamples: int, level: float, seed: int
+    samples: Sequence[Sample], classes: tuple[str, ...], resamples: int, level: float, seed: int
 ) -> Scores:
-    values = point_scores(sample)
-    several_groups = sample.groups.max() > 0
-    drawn = resample(sample, resamples, seed) if resamples and several_groups else {}
+    """The mean of each score over samples of the same files."""
+    values = _averaged([point_scores(sample) for sample in samples])
+    several_groups = samples[0].groups.max() > 0
+    drawn = (
+        _averaged([resample(sample, resamples, seed) for sample in samples])
+        if resamples and several_groups
+        else {}
+    )
     scores: dict[str, Any] = {name: _score(values[name], drawn.get(name), level) for name in SINGLE}
     for name in PER_CLASS:
         scores[name] = {
             label: _score(values[name][k], drawn[name][:, k] if drawn else None, level)
             for k, label in enumerate(classes)
         }
-    return Scores(**scores, confusion=_confusion(sample))
+    confusion = np.mean([_confusion(sample) for sample in samples], axis=0)
+    return Scores(**scores, confusion=tuple(map(tuple, confusion.tolist())))
+
+
+def _averaged(each: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    """The mean of arrays of the same names; NaN where one of them is."""
+    return {name: np.mean([values[name] for values in each], axis=0) for name in each[0]}
 
 
 def _score(value: Any, resampled: NDArray[np.float64] | None, level: float) -> Score:

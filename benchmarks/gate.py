@@ -206,7 +206,7 @@ def _facts(x: Tensor) -> Tensor:
 
 def _rows(manifest: Manifest, recipe: Recipe) -> Set:
     squares = pictures(manifest, fit=recipe.fit, size_px=recipe.size_px)
-    return Set(np.array(squares), manifest.groups())
+    return Set(np.array(squares), np.array(manifest.groups()))
 
 
 def _from(path: Path, recipe: Recipe) -> Set:

@@ -207,3 +207,35 @@ def test_copies_of_a_picture_hardly_move_the_centre() -> None:
 
 def test_there_are_no_parameters_to_train() -> None:
     assert not list(fitted().parameters())
+
+
+# --- In a run -------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_its_gate_and_explanations_say_who_is_a_stranger(tmp_path: Path) -> None:
+    from clearhead.heat.explain import explain
+    from clearhead.model.run import load_weights, save_weights
+    from clearhead.model.train import train
+    from oracles import disc_folder
+
+    recipe = Recipe(size_px=SIDE, epochs=1, batch=8, augment=False)
+    run = train(disc_folder(tmp_path / "discs"), recipe, tmp_path / "run", device="cpu")
+    classifier = run.classifier()
+    assert classifier.gate is not None
+    assert torch.isfinite(classifier.gate.threshold)
+    squares = heads(60, 2)[:4].unsqueeze(1)
+    with torch.inference_mode():
+        logits, away = classifier.judged(squares)
+        torch.testing.assert_close(logits, classifier(squares))
+    assert away is not None
+    noise = STRANGERS["noise"](np.random.default_rng(0)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    discs = sorted((tmp_path / "discs" / "plain").glob("*.png"))[:2]
+    told = [one.prediction for _, one in explain(run, [tmp_path / "noise.png", *discs])]
+    assert [said.stranger for said in told] == [True, False, False]
+    classifier.gate = None  # a run from before there were gates
+    save_weights(classifier, tmp_path / "old.safetensors")
+    older = run.classifier()
+    load_weights(older, tmp_path / "old.safetensors")
+    assert older.gate is None
+    assert older.judged(squares)[1] is None

@@ -398,6 +398,10 @@ class Prediction:
     probabilities: NDArray[np.float32]
     call: str
     """The class called."""
+    strangeness: float | None = None
+    """How unlike the training pictures it is, about 1 for one of them; None without a gate."""
+    stranger: bool = False
+    """Whether the gate turns it away: the call then says nothing."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ def _row(explanation: Explanation, name: str) -> dict[str, Any]:
     return {
         "source": prediction.source,
         "call": prediction.call,
+        "strangeness": prediction.strangeness,
+        "stranger": prediction.stranger,
         **{f"probability {label}": value for label, value in probabilities.items()},
         "target": explanation.target,
         "method": explanation.method,

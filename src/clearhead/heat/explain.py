@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from clearhead.data.cache import colour_of
 from clearhead.data.canvas import Placement, draw, lift, place
@@ -128,6 +131,7 @@ def explain_with(
                 stage=stage,
             )
             told = _explanations(classifier, classes, some, placements, found, method)
+            told = _gated(classifier, squares, told)
             yield from zip(some, told, strict=True)
 
 
@@ -154,6 +158,23 @@ def _explanations(
             grid=(heats.shape[1], heats.shape[2]),
             unit=found.unit,
         )
+
+
+@torch.inference_mode()
+def _gated(
+    classifier: Classifier, squares: Tensor, told: Iterator[Explanation]
+) -> Iterator[Explanation]:
+    """Explanations that also say how strange their pictures (B, S, S) are to the classifier."""
+    gate = classifier.gate
+    if gate is None:
+        yield from told
+        return
+    _, found = classifier.judged(squares.unsqueeze(1).to(classifier.mean.device))
+    away = cast(Tensor, found)
+    turned = gate.turns_away(away).tolist()
+    for one, strange, flag in zip(told, away.tolist(), turned, strict=True):
+        said = replace(one.prediction, strangeness=strange, stranger=flag)
+        yield replace(one, prediction=said)
 
 
 def _files(images: Iterable[Path]) -> Iterator[Path]:

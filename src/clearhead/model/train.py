@@ -25,6 +25,7 @@ from clearhead.measure.calibration import temperature
 from clearhead.model.augment import Variation, draw_variation, seed_of
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dense import map_loss
+from clearhead.model.gate_fitting import fit_gate
 from clearhead.model.launch import circumstances, launch, rank, summed
 from clearhead.model.lessons import DROPOUT, VARIATION, batches, check_part, cut, load_part
 from clearhead.model.memory import keep_freed_memory
@@ -318,7 +319,10 @@ class Training:
 
     @torch.no_grad()
     def _calibrate(self, path: Path) -> None:
-        """Give the weights in a file the temperature that fits the validation rows best."""
+        """Give the weights in a file the temperature that fits the validation rows best.
+
+        Those that the run uses get a gate too.
+        """
         part = self.parts["validation"]
         load_weights(self.classifier, path)
         self.classifier.eval()
@@ -326,6 +330,16 @@ class Training:
         found = [self.classifier(part.squares[some].unsqueeze(1)).float() for some in rows]
         fitted = temperature(torch.cat(found).cpu(), part.labels.cpu(), part.groups.cpu())
         self.classifier.temperature.fill_(fitted)
+        if path.stem == self.recipe.weights:
+            known = self.parts["train"]
+            self.classifier.gate = fit_gate(
+                self.classifier,
+                known.squares,
+                known.groups,
+                part.squares,
+                part.groups,
+                seed=self.recipe.seed,
+            )
         save_weights(self.classifier, path)
 
 

@@ -411,6 +411,10 @@ class Prediction:
     """The one class that is not ruled out, or `uncertain`; empty where nothing was calibrated."""
     reason: str = ""
     """Why it is uncertain: `either is possible`, `unlike either class`…"""
+    strangeness: float | None = None
+    """How unlike the training pictures it is, about 1 for one of them; None without a gate."""
+    stranger: bool = False
+    """Whether the gate turns it away: the call then says nothing."""
 
 
 @dataclass(frozen=True)

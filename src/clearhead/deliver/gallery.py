@@ -83,6 +83,8 @@ def _row(explanation: Explanation, name: str) -> dict[str, Any]:
         "call": prediction.call,
         "triage": prediction.triage,
         "reason": prediction.reason,
+        "strangeness": prediction.strangeness,
+        "stranger": prediction.stranger,
         **{f"probability {label}": value for label, value in probabilities.items()},
         "target": explanation.target,
         "method": explanation.method,

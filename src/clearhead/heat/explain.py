@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from clearhead.data.canvas import Placement, draw, lift, place
 from clearhead.data.read import read_scans
 from clearhead.errors import ReadError, RecipeError
 from clearhead.files import walk
 from clearhead.heat.evidence import Evidence, evidence
-from clearhead.measure.triage import kept, verdict
+from clearhead.measure.triage import STRANGER, UNCERTAIN, kept, verdict
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import Run
@@ -128,6 +131,7 @@ def explain_with(
                 stage=stage,
             )
             told = _explanations(classifier, classes, some, placements, found, method)
+            told = _gated(classifier, squares, told)
             yield from zip(some, told, strict=True)
 
 
@@ -156,6 +160,25 @@ def _explanations(
             grid=(heats.shape[1], heats.shape[2]),
             unit=found.unit,
         )
+
+
+@torch.inference_mode()
+def _gated(
+    classifier: Classifier, squares: Tensor, told: Iterator[Explanation]
+) -> Iterator[Explanation]:
+    """Explanations that also say how strange their pictures (B, S, S) are to the classifier."""
+    gate = classifier.gate
+    if gate is None:
+        yield from told
+        return
+    _, found = classifier.judged(squares.unsqueeze(1).to(classifier.mean.device))
+    away = cast(Tensor, found)
+    turned = gate.turns_away(away).tolist()
+    for one, strange, flag in zip(told, away.tolist(), turned, strict=True):
+        said = replace(one.prediction, strangeness=strange, stranger=flag)
+        if flag and said.triage:
+            said = replace(said, triage=UNCERTAIN, reason=STRANGER)
+        yield replace(one, prediction=said)
 
 
 def _files(images: Iterable[Path]) -> Iterator[Path]:

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from clearhead.data.cache import pictures
 from clearhead.data.manifest import as_classes
 from clearhead.errors import ManifestError
 from clearhead.measure.calibration import bias_corrected, temperature
@@ -22,6 +24,8 @@ from clearhead.measure.scores import Calibration
 from clearhead.measure.triage import check_error, thresholds, worst_copies
 from clearhead.model.classifier import Classifier
 from clearhead.model.evaluate import predict
+from clearhead.model.gate import Gate
+from clearhead.model.gate_fitting import fit_gate
 from clearhead.model.run import Run, save_weights
 from clearhead.types import Manifest, Progress, Recipe, silent
 
@@ -39,6 +43,8 @@ def calibrate(
     progress: Progress = silent,
 ) -> Calibration:
     """Fit temperature, bias and thresholds of every weights file of a run; returns the used ones.
+
+    The weights that the run uses get a gate too, where they have none yet.
 
     They are fitted on the validation rows, or on all usable rows of another labelled manifest `on`,
     of which `named` tells what class of the run a label stands for. Nothing is written before all
@@ -60,6 +66,8 @@ def calibrate(
         classifier = run.classifier(device, weights=path)
         logits, _ = predict(run, rows, classifier=classifier, device=device, progress=progress)
         found = _fit(classifier, run.recipe, logits, rows, error)
+        if path == run.weights and classifier.gate is None:
+            classifier.gate = _gate(classifier, run.recipe, manifest, device, progress)
         chose = on is None and (path.stem == "best" or run.recipe.early_stop > 0)  # the epoch
         exact = len(run.classes) == 2 and not chose
         fitted[path] = classifier, dataclasses.replace(found, on=name, exact=exact)
@@ -96,6 +104,19 @@ def _fit(
         tuple(len(each) for each in worst_copies(labels, probabilities, groups)),
         bias=tuple(bias.tolist()),
     )
+
+
+def _gate(
+    classifier: Classifier, recipe: Recipe, manifest: Manifest, device: str, progress: Progress
+) -> Gate:
+    """What turns away pictures that are none of the kind the run learnt from."""
+
+    def drawn(split: str) -> tuple[Tensor, Tensor]:
+        rows = manifest.part(split)
+        squares = pictures(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
+        return torch.from_numpy(squares).to(device), torch.from_numpy(rows.groups())
+
+    return fit_gate(classifier, *drawn("train"), *drawn("validation"), seed=recipe.seed)
 
 
 def _check_unseen(rows: Manifest, known: Manifest) -> None:

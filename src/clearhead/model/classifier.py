@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from clearhead.model.gate import Gate, watched
 from clearhead.model.nets import NETS, Net
 from clearhead.types import Recipe
 
@@ -26,6 +27,8 @@ class Classifier(nn.Module):
     temperature: Tensor
     bias: Tensor
     thresholds: Tensor
+    gate: Gate | None
+    """Turns away what is not of the kind that was learnt from; None until it is fitted."""
 
     def __init__(self, net: nn.Module, *, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__()
@@ -35,6 +38,7 @@ class Classifier(nn.Module):
         self.register_buffer("temperature", torch.tensor(1.0))
         self.register_buffer("bias", torch.zeros(1))
         self.register_buffer("thresholds", torch.empty(0))
+        self.gate = None
 
     @property
     def net(self) -> Net:
@@ -53,6 +57,14 @@ class Classifier(nn.Module):
         """The maps at the net's seam and the logits, from one pass."""
         maps = self.net.features(self.normalise(squares))
         return maps, self.net.head(maps) + self.bias
+
+    def judged(self, squares: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, K) and, where there is a gate, how strange the squares are, from one pass."""
+        if self.gate is None:
+            return self(squares), None
+        stage = watched(self.net)
+        maps = stage.features(self.normalise(squares))
+        return stage.head(maps) + self.bias, self.gate(squares, maps)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax of the logits at the calibrated temperature (1 until calibrated)."""

@@ -32,6 +32,7 @@ from clearhead.errors import ClearheadError, RunError
 from clearhead.files import read_json, write_json, writing
 from clearhead.measure.scores import Calibration, absent_class
 from clearhead.model.classifier import Classifier, build
+from clearhead.model.gate import Gate
 from clearhead.types import Manifest, Recipe
 
 FORMAT = 1
@@ -157,12 +158,16 @@ def save_weights(
 
 
 def load_weights(classifier: Classifier, path: Path) -> None:
-    """Read safetensors weights into a classifier of the same shape.
+    """Read safetensors weights, and the gate among them, into a classifier of the same shape.
 
     Errors: `RunError` for a missing, damaged or differently shaped file.
     """
     try:
-        classifier.load_state_dict(load_file(path))
+        state = load_file(path)
+        gated = "gate.centre" in state  # older runs hold none
+        gate = Gate(len(state["gate.centre"])) if gated else None
+        classifier.gate = gate if gate is None else gate.to(classifier.mean.device)
+        classifier.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as broken:
         raise _unusable(path, broken) from None
 

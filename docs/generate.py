@@ -29,6 +29,8 @@ def commands() -> str:
 
 
 def _metavar(argument: click.Argument) -> str:
+    if argument.metavar:
+        return argument.metavar
     name = (argument.name or "").upper() + ("…" if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 

@@ -744,7 +744,7 @@ STAGE = click.option("--stage", default=None, help="place in the net whose maps 
 
 
 @cli.command()
-@click.argument("images", type=FILE, nargs=-1, required=True, metavar="[RUN] IMAGES...")
+@click.argument("images", type=FILE, nargs=-1, required=True, metavar="[RUN] IMAGES…")
 @click.option("--out", type=FILE, default=None, help="folder for the files [RUN/explanations]")
 @click.option("--target", default=None, help="class whose evidence is shown [the class called]")
 @METHOD

@@ -23,9 +23,9 @@ from clearhead.measure.groupwise import mean
 from clearhead.measure.scores import Calibration, Level, Outcome, Score, Triage
 
 UNCERTAIN = "uncertain"
+"""The verdict on a picture for which not exactly one class is left."""
 STRANGER = "unlike the pictures it learnt from"
 """Why a picture is uncertain that the gate turns away."""
-"""The verdict on a picture for which not exactly one class is left."""
 
 LEVELS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3)
 """Errors promised along the curve."""

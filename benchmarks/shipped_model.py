@@ -36,7 +36,9 @@ from clearhead.types import Manifest, Recipe
 
 TUMOUR, HEALTHY = "Brain Tumor", "Healthy"
 
-RECIPE = Recipe.preset("evidence", phantoms=1000, counterfactual=0.25, precision="bf16-mixed")
+RECIPE = Recipe.preset(
+    "evidence", epochs=20, phantoms=600, counterfactual=0.15, precision="bf16-mixed"
+)
 """How the weights in the package were made."""
 
 

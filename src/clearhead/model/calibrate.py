@@ -114,7 +114,7 @@ def _gate(
     def drawn(split: str) -> tuple[Tensor, Tensor]:
         rows = manifest.part(split)
         squares = pictures(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
-        return torch.from_numpy(squares).to(device), torch.from_numpy(rows.groups())
+        return torch.from_numpy(squares).to(device), torch.tensor(rows.groups())
 
     return fit_gate(classifier, *drawn("train"), *drawn("validation"), seed=recipe.seed)
 

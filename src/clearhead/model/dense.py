@@ -15,7 +15,7 @@ from clearhead.data.canvas import Grid
 FILLED = 0.5
 """Share of a cell that the tumour must fill for the cell to be told that it is there."""
 
-ELSEWHERE = 0.5
+ELSEWHERE = 1.0
 """Weight of the log of a score's share that comes from the tumour, beside the cells' own loss."""
 
 

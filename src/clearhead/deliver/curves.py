@@ -345,7 +345,7 @@ def triage_chart(triage: Triage) -> Figure:
     )
     error = triage.calibration.error
     axes.axvline(error, color=INK, linestyle="-.", linewidth=1.2, label="this run's promise")
-    axes.set(xlim=(0, end), ylim=(0, 1))
+    axes.set(xlim=(0, end), ylim=(-0.02, 1.02))
     axes.set_xlabel("Promised: the true class is ruled out this often at most")
     axes.set_ylabel("Share of distinct pictures")
     for axis in (axes.xaxis, axes.yaxis):

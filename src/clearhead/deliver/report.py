@@ -156,9 +156,9 @@ def _trust(evaluation: Evaluation) -> Iterator[tuple[str, str, str, Any]]:
     if triage is not None:
         yield (
             "What a promise costs",
-            "The less often the true class may be ruled out, the more pictures are left uncertain "
-            "because several classes are possible; with a laxer promise than the model needs, some "
-            f"fit no class. Thresholds from the validation split, counted on {evaluation.split}.",
+            "Fewer mistakes leave more pictures uncertain, and a promise laxer than the model needs "
+            "makes some fit no class (thresholds from validation pictures, counted on the "
+            f"{evaluation.split} split).",
             "triage",
             lambda: triage_chart(triage),
         )

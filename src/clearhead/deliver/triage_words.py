@@ -66,10 +66,11 @@ def _triage(evaluation: Evaluation) -> Iterator[Statement]:
             "doubt", "The thresholds were fitted on these very pictures: this is no test of them."
         )
     if not found.calibration.exact:
+        what = "epoch that was kept" if len(found.classes) == 2 else "epoch or the temperature"
         yield Statement(
             "plain",
-            f"The {found.calibration.on} pictures also had a say in the epoch that was kept, or in "
-            "a temperature for more than two classes: what is promised holds nearly, not exactly.",
+            f"The {found.calibration.on} pictures also had a say in the {what}: what is promised "
+            "holds nearly, not exactly.",
         )
     yield from _promises(found)
 

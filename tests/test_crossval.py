@@ -433,31 +433,31 @@ def test_a_training_that_was_killed_before_it_began_begins(
     np.testing.assert_array_equal(found.probabilities[0], cv.probabilities[0])
 
 
-def test_side_by_side_is_the_same_and_stops_on_ctrl_c(
-    cv: CrossValidation, home: Path, heads: Manifest, tmp_path: Path
+def test_side_by_side_ctrl_c_saves_and_the_same_command_goes_on(
+    heads: Manifest, tmp_path: Path
 ) -> None:
     """Two processes as a user starts them; Ctrl-C once, then the same command again."""
     save_manifest(heads, tmp_path / "heads.parquet")
     flags = ["--folds", str(FOLDS), "--seeds", "1", "--size-px", "64", "--batch", "16"]
-    words = ["crossval", "heads.parquet", "cv", *flags, "--epochs", "6", "--jobs", "2", "--json"]
+    words = ["crossval", "heads.parquet", "cv", *flags, "--epochs", "2", "--jobs", "2", "--json"]
     command = [sys.executable, "-m", "clearhead", *words, "--quiet", "--resamples", "20"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < deadline:
         if list(tmp_path.glob("cv/*/state.pt")):
             process.send_signal(signal.SIGINT)
             break
         time.sleep(0.05)
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert errors.strip() == "clearhead: stopped: the same command goes on where it was"
     assert not (tmp_path / "cv" / "crossval.json").exists()
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

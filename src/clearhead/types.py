@@ -367,6 +367,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "compact": {},
     "evidence": {
         "net": "evidence",
+        "size_px": 192,
         "mask_weight": 1.0,
         "sampling": "pictures",
         "calibration": "bias_corrected",

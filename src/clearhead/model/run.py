@@ -84,7 +84,8 @@ class Run:
         self, device: torch.device | str = "cpu", *, weights: Path | None = None
     ) -> Classifier:
         """The trained classifier, in evaluation mode, with the weights that the recipe names."""
-        classifier = build(self.recipe, len(self.classes), absent=absent_class(self.classes))
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn, to be replaced
+            classifier = build(self.recipe, len(self.classes), absent=absent_class(self.classes))
         load_weights(classifier, weights or self.weights)
         return classifier.to(device).eval()
 

@@ -41,7 +41,7 @@ def test_a_packed_run_says_nearly_what_the_run_says(trained: Run, packed: Run) -
     rows = trained.manifest().part("test")
     before, _ = predict(trained, rows)
     after, _ = predict(packed, rows)
-    assert after == pytest.approx(before, abs=0.02 * np.abs(before).max())
+    assert after == pytest.approx(before, abs=0.02 * float(np.abs(before).max()))
     assert packed.weights.stat().st_size < 0.6 * trained.weights.stat().st_size
     assert packed.calibration() == trained.calibration()
 

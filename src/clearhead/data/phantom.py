@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def phantom(
             (folder / name).mkdir()
         anatomy()  # built or read once, before the workers start
         draw = functools.partial(_write, folder, labels, marks, seed, size_px, plant)
-        rows = list(progress(_ordered(draw, n, workers), total=n, label="heads"))
+        with closing(_ordered(draw, n, workers)) as drawn:  # done with writing, whatever happens
+            rows = list(progress(drawn, total=n, label="heads"))
         _write_tables(folder, rows)
     return out
 
@@ -94,7 +96,7 @@ def _marks(labels: list[str], seed: int, plant: str | None, strength: float) -> 
     return [bool(mark) for mark in marked(labels, strength, rng)]
 
 
-def _ordered(draw: Callable[[int], Row], n: int, workers: int) -> Iterator[Row]:
+def _ordered(draw: Callable[[int], Row], n: int, workers: int) -> Generator[Row]:
     """`draw(0)` … `draw(n - 1)` in order, a few at a time.
 
     Threads do: nearly all the time goes into numpy and zlib, which let others run meanwhile.

@@ -156,8 +156,8 @@ def _trust(evaluation: Evaluation) -> Iterator[tuple[str, str, str, Any]]:
     if triage is not None:
         yield (
             "What a promise costs",
-            "Fewer mistakes leave more pictures uncertain, and a promise laxer than the model "
-            "needs makes some fit no class (thresholds from validation pictures, counted on the "
+            "Fewer mistakes leave more pictures uncertain; a promise laxer than the model needs "
+            "makes some fit no class (thresholds from validation pictures, counted on the "
             f"{evaluation.split} split).",
             "triage",
             lambda: triage_chart(triage),

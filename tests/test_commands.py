@@ -109,6 +109,17 @@ def test_calibrate_at_another_level_and_on_other_pictures(home: Path, run: Path)
     assert "true class ruled out" in done.stdout
 
 
+@pytest.mark.usefixtures("run")  # which makes the heads
+def test_explain_without_a_run_uses_the_classifier_in_the_package(home: Path) -> None:
+    picture = next((home / "heads" / "Brain Tumor").iterdir())
+    told = answer(home, "explain", str(picture), "--out", "boxed", "--no-triptych")
+    (row,) = told["explanations"]
+    assert {"probability Brain Tumor", "probability Healthy"} <= set(row)
+    assert row["triage"] in {"Brain Tumor", "Healthy", "uncertain"}
+    again = answer(home, "explain", "shipped", str(picture), "--out", "again", "--no-triptych")
+    assert again["explanations"][0]["peak"] == row["peak"]
+
+
 def test_explain_takes_files_and_folders(home: Path, run: Path) -> None:
     files = sorted((home / "heads" / "Healthy").iterdir())[:2]
     told = answer(home, "explain", "runs/one", *map(str, files), "--out", "maps")
@@ -231,6 +242,7 @@ def test_demo_walks_the_whole_way(home: Path) -> None:
         ("calibrate", "runs/one", "--on", "heads.parquet"),
         ("calibrate", "runs/one", "--on", "nowhere.parquet"),
         ("explain", "nowhere", "x.png"),
+        ("explain", "shipped"),
         ("explain", "runs/one"),
         ("explain", "runs/one", "heads", "--stage", "attic"),
         ("report", "nowhere"),

@@ -818,9 +818,17 @@ def explain(
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder was left by a training, finished or not, or is the name of the shipped."""
-    begun = any((path / name).exists() for name in ("run.json", "recipe.json"))
-    return begun or (str(path) == "shipped" and not path.is_file())
+    """Whether a folder was left by a training, finished or not, or is the name of the shipped.
+
+    Errors: `RunError` where nothing is there: a mistyped run must not pass for a picture.
+    """
+    if str(path) == "shipped" and not path.is_file():
+        return True
+    if not path.exists():
+        raise RunError(
+            f"{path} is not there: expected a run that `clearhead train` wrote, or a picture"
+        )
+    return any((path / name).exists() for name in ("run.json", "recipe.json"))
 
 
 SPLIT = click.option(

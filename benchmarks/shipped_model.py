@@ -39,7 +39,7 @@ TUMOUR, HEALTHY = "Brain Tumor", "Healthy"
 RECIPE = Recipe.preset(
     "evidence", size_px=160, epochs=20, phantoms=600, counterfactual=0.15, precision="bf16-mixed"
 )
-"""How the weights in the package were made."""
+"""How the weights in the package were made; their card says what has changed since."""
 
 
 def main() -> None:

@@ -511,7 +511,7 @@ def calibrate(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Fit the temperature of RUN, and which class it rules out when, at another level or place.
+    """Fit temperature, bias and what RUN rules out when, at another level or on other pictures.
 
     Every training ends with it. Where not exactly one class is left, a picture is *uncertain*.
     Evaluations made before no longer count: `clearhead evaluate` makes them again.

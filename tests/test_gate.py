@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from clearhead.data.canvas import draw, place
 from clearhead.data.heads import HEALTHY, TUMOUR, head
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.gate import VIEW, Gate, traits_of, watched
-from clearhead.model.gate_fitting import SHRINKAGE, fit_gate, strangeness
-from clearhead.model.nets import stages_of
+from clearhead.model.gate_fitting import SHRINKAGE, fit_gate
+from clearhead.model.nets import CompactNet, stages_of
 from clearhead.types import Facts, Recipe, Scan
 
 SIDE = 64
@@ -52,7 +53,7 @@ def fitted(net: str = "compact", share: float = 0.05) -> Gate:
 
 @torch.inference_mode()
 def away_of(squares: Tensor, gate: Gate, net: str = "compact") -> Tensor:
-    return strangeness(classifier_of(net), gate, squares.unsqueeze(1))[1]
+    return cast(Tensor, classifier_of(net).judged(squares.unsqueeze(1), gate)[1])
 
 
 def told(squares: Tensor, net: str = "compact") -> NDArray[np.bool_]:
@@ -165,8 +166,29 @@ def test_logits_come_along_unchanged() -> None:
     for net in ("compact", "evidence"):
         classifier, squares = classifier_of(net), heads(60, 2)[:6].unsqueeze(1)
         with torch.inference_mode():
-            logits = strangeness(classifier, fitted(net), squares)[0]
+            logits = classifier.judged(squares, fitted(net))[0]
             torch.testing.assert_close(logits, classifier(squares))
+
+
+@pytest.mark.parametrize("net", ["compact", "evidence"])
+def test_an_explanation_finds_strangeness_in_the_same_pass(net: str) -> None:
+    from clearhead.heat.evidence import evidence
+
+    classifier, squares = classifier_of(net), heads(60, 2)[:6].unsqueeze(1)
+    without = evidence(classifier, squares, score="margin")
+    classifier.gate = fitted(net)
+    truth = classifier.judged(squares)[1]
+    stem = cast(CompactNet, classifier.net).stem
+    passes: list[object] = []
+    handle = stem.register_forward_hook(lambda *_: passes.append(1))
+    found = evidence(classifier, squares, score="margin")
+    handle.remove()
+    assert len(passes) == 1
+    torch.testing.assert_close(found.strangeness, truth)
+    torch.testing.assert_close(found.maps, without.maps)
+    torch.testing.assert_close(found.logits, without.logits)
+    assert without.strangeness is None
+    assert evidence(classifier, squares, stage="stem").strangeness is None
 
 
 def test_it_looks_at_features_not_at_evidence() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clearhead.model.classifier import build
-from clearhead.model.nets import NETS, CompactNet, GreyConv2d, Net, ReportNet
+from clearhead.model.nets import NETS, CompactNet, GreyConv2d, GroupNorm, Net, ReportNet
 from clearhead.types import Recipe
 
 
@@ -66,6 +66,32 @@ def test_no_picture_depends_on_its_batch(name: str) -> None:
     x = torch.rand(5, 1, 96, 96)
     alone = torch.cat([net(one[None]) for one in x])
     torch.testing.assert_close(net(x), alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_narrow_groups_have_the_gradient_of_torch(
+    layout: torch.memory_format, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    norm = GroupNorm(8, 24)
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    x = torch.randn(3, 24, 7, 5).to(dtype, memory_format=layout).requires_grad_()
+    slope = torch.randn(3, 24, 7, 5).to(dtype, memory_format=layout)
+    fast = norm(x)
+    assert type(fast.grad_fn).__name__ == "_NarrowNormBackward"
+    right = x.detach().double().requires_grad_()
+    weight, bias = norm.weight.double(), norm.bias.double()
+    truth = torch.nn.functional.group_norm(right, 8, weight, bias, norm.eps)
+    rtol, atol = (1e-4, 1e-5) if dtype == torch.float32 else (0.03, 0.1)
+    torch.testing.assert_close(fast.double(), truth, rtol=rtol, atol=atol)
+    ours = torch.autograd.grad(fast, (x, norm.weight, norm.bias), slope)
+    theirs = torch.autograd.grad(truth, (right, norm.weight, norm.bias), slope.double())
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own.double(), other.double(), rtol=rtol, atol=atol)
+    assert ours[0].is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -26,7 +26,7 @@ from clearhead.model.launch import launch
 from clearhead.model.lessons import Part, batches
 from clearhead.model.run import load_state, open_run
 from clearhead.model.stopping import Interrupted
-from clearhead.model.train import learning_rate, resume, train
+from clearhead.model.train import Training, learning_rate, resume, train
 from clearhead.types import Bar, Manifest, Recipe, silent
 from oracles import disc_folder
 
@@ -336,3 +336,23 @@ def test_refusals_leave_nothing_behind(discs: Manifest, tmp_path: Path) -> None:
 def test_a_loss_that_explodes_is_said_so(discs: Manifest, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="not finite"):
         train(discs, small("report", learning_rate=1e30, epochs=2), tmp_path / "run")
+
+
+def test_a_training_over_pictures_is_validated_by_one_file_of_each(
+    discs: Manifest, tmp_path: Path
+) -> None:
+    fabric = launch(device="cpu", precision="32-true")
+    discs = discs.with_columns(group=[row // 4 * 2 + row % 2 for row in range(len(discs))])
+    groups = discs.part("validation").groups()
+    assert len(set(groups)) == len(groups) // 2
+    for sampling, count in (("files", len(groups)), ("pictures", len(set(groups)))):
+        recipe = Recipe(size_px=32, epochs=1, batch=8, sampling=sampling)
+        training = Training(fabric, discs, recipe, tmp_path / sampling, silent)
+        assert len({int(groups[row]) for row in training.judges}) == len(set(groups))
+        assert len(training.judges) == count
+        part = training.parts["validation"]
+        with torch.inference_mode():
+            training.classifier.eval()
+            logits = training.classifier(part.squares[training.judges].unsqueeze(1))
+        right = (logits.argmax(1) == part.labels[training.judges]).float().mean()
+        assert training._validate()[1] == pytest.approx(float(right))

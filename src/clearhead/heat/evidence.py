@@ -34,6 +34,8 @@ class Evidence:
     grid: Grid
     """Where the cells of the maps lie on the square."""
     unit: str
+    strangeness: Tensor | None = None
+    """(B,) by the classifier's gate, where that came from the same pass through the net."""
 
 
 class ClassEvidence(NamedTuple):
@@ -43,6 +45,7 @@ class ClassEvidence(NamedTuple):
     logits: Tensor
     grid: Grid
     unit: str
+    strangeness: Tensor | None = None
 
 
 def evidence(
@@ -89,7 +92,9 @@ def evidences(
 
     found, targets = _evidence(classifier, squares, asked, score, tuple(methods), stage)
     return {
-        name: Evidence(one.maps[:, 0], one.logits, targets[:, 0], one.grid, one.unit)
+        name: Evidence(
+            one.maps[:, 0], one.logits, targets[:, 0], one.grid, one.unit, one.strangeness
+        )
         for name, one in found.items()
     }
 
@@ -142,7 +147,9 @@ def _evidence(
             with torch.set_grad_enabled(METHODS[name].graph):
                 maps, grid = METHODS[name].maps(seen)
             unit = METHODS[name].unit(score)
-            found[name] = ClassEvidence(maps.detach(), seen.logits.detach(), grid, unit)
+            found[name] = ClassEvidence(
+                maps.detach(), seen.logits.detach(), grid, unit, seen.strangeness
+            )
     return found, seen.targets
 
 

@@ -131,7 +131,7 @@ def explain_with(
                 stage=stage,
             )
             told = _explanations(classifier, classes, some, placements, found, method)
-            told = _gated(classifier, squares, told)
+            told = _gated(classifier, squares, found.strangeness, told)
             yield from zip(some, told, strict=True)
 
 
@@ -164,15 +164,22 @@ def _explanations(
 
 @torch.inference_mode()
 def _gated(
-    classifier: Classifier, squares: Tensor, told: Iterator[Explanation]
+    classifier: Classifier,
+    squares: Tensor,
+    strangeness: Tensor | None,
+    told: Iterator[Explanation],
 ) -> Iterator[Explanation]:
-    """Explanations that also say how strange their pictures (B, S, S) are to the classifier."""
+    """Explanations that also say how strange their pictures (B, S, S) are to the classifier.
+
+    Another pass through the net finds it out where it isn't known.
+    """
     gate = classifier.gate
     if gate is None:
         yield from told
         return
-    _, found = classifier.judged(squares.unsqueeze(1).to(classifier.mean.device))
-    away = cast(Tensor, found)
+    if strangeness is None:
+        _, strangeness = classifier.judged(squares.unsqueeze(1).to(classifier.mean.device))
+    away = cast(Tensor, strangeness)
     turned = gate.turns_away(away).tolist()
     for one, strange, flag in zip(told, away.tolist(), turned, strict=True):
         said = replace(one.prediction, strangeness=strange, stranger=flag)

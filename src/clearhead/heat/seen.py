@@ -13,6 +13,7 @@ from torch import Tensor
 from clearhead.data.canvas import Grid
 from clearhead.errors import RecipeError
 from clearhead.model.classifier import Classifier
+from clearhead.model.gate import watched
 from clearhead.model.nets import Net, Stage, stages_of
 
 SCORES = ("logit", "probability", "margin")
@@ -44,6 +45,8 @@ class Seen:
     maps: Tensor
     logits: Tensor
     targets: Tensor
+    strangeness: Tensor | None = None
+    """(B,) by the classifier's gate, where that came from the same pass."""
 
     @property
     def size_px(self) -> int:
@@ -122,11 +125,27 @@ def look(
     """
     with torch.no_grad():
         x = classifier.normalise(squares)
-        maps = stage.features(x.clone()).detach()
+        maps, strangeness = _passed(classifier, squares, x, stage)
     with torch.set_grad_enabled(graph):
         maps = maps.requires_grad_(graph)
         logits = stage.head(maps.clone()) + classifier.bias
-    return Seen(classifier, stage, score, x, maps, logits, asked(logits.detach()))
+    return Seen(classifier, stage, score, x, maps, logits, asked(logits.detach()), strangeness)
+
+
+def _passed(
+    classifier: Classifier, squares: Tensor, x: Tensor, stage: Stage
+) -> tuple[Tensor, Tensor | None]:
+    """The stage's maps of inputs `x` and, where the gate's maps are on the way, strangeness."""
+    gate, last = classifier.gate, stages_of(classifier.net)[-1]
+    if gate is not None and stage.name == last.name:
+        early = watched(classifier.net)
+        if early.name == last.name:
+            maps = stage.features(x.clone()).detach()
+            return maps, gate(squares, maps)
+        if early.seam is not None:
+            maps = early.features(x.clone())
+            return early.seam(maps).detach(), gate(squares, maps)
+    return stage.features(x.clone()).detach(), None
 
 
 @contextmanager

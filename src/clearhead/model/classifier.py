@@ -58,13 +58,17 @@ class Classifier(nn.Module):
         maps = self.net.features(self.normalise(squares))
         return maps, self.net.head(maps) + self.bias
 
-    def judged(self, squares: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, K) and, where there is a gate, how strange the squares are, from one pass."""
-        if self.gate is None:
+    def judged(self, squares: Tensor, gate: Gate | None = None) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, K) and how strange the squares are to a gate, (B,), from one pass.
+
+        The classifier's own gate unless another is given; None where there is neither.
+        """
+        gate = self.gate if gate is None else gate
+        if gate is None:
             return self(squares), None
         stage = watched(self.net)
         maps = stage.features(self.normalise(squares))
-        return stage.head(maps) + self.bias, self.gate(squares, maps)
+        return stage.head(maps) + self.bias, gate(squares, maps)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax of the logits at the calibrated temperature (1 until calibrated)."""

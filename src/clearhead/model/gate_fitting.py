@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,13 +30,6 @@ CHUNK = 32
 """Pictures per pass through the net."""
 GATE = 4
 """What the seed of the variations is for (`lessons.ORDER` and its neighbours are 0 to 3)."""
-
-
-def strangeness(classifier: Classifier, gate: Gate, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, K) and strangeness (B,) of squares (B, 1, S, S), from one pass of the net."""
-    stage = watched(classifier.net)
-    maps = stage.features(classifier.normalise(squares))
-    return stage.head(maps) + classifier.bias, gate(squares, maps)
 
 
 def fit_gate(
@@ -119,4 +113,5 @@ def spread(
 @torch.inference_mode()
 def _strangeness(classifier: Classifier, gate: Gate, squares: Tensor) -> NDArray[np.float32]:
     chunks = torch.split(squares.unsqueeze(1), CHUNK)
-    return torch.cat([strangeness(classifier, gate, some)[1] for some in chunks]).cpu().numpy()
+    found = [cast(Tensor, classifier.judged(some, gate)[1]) for some in chunks]
+    return torch.cat(found).cpu().numpy()

@@ -197,6 +197,13 @@ def batches(part: Part, recipe: Recipe, epoch: int) -> list[Tensor]:
     return cut(torch.randperm(len(part), generator=random), recipe.batch)
 
 
+def judges(part: Part, recipe: Recipe) -> Tensor:
+    """The rows that a training is validated by: every file, or the first of each group."""
+    if recipe.sampling == "pictures":
+        return torch.from_numpy(np.unique(part.groups.cpu().numpy(), return_index=True)[1])
+    return torch.arange(len(part))
+
+
 def cut(values: Tensor, size: int) -> list[Tensor]:
     """Values in pieces of `size`; the last may be smaller."""
     return [values[start : start + size] for start in range(0, len(values), size)]

@@ -26,7 +26,7 @@ from clearhead.model.calibrate import calibrate
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dense import map_loss
 from clearhead.model.launch import circumstances, launch, rank, summed
-from clearhead.model.lessons import DROPOUT, VARIATION, batches, check_part, cut, load_part
+from clearhead.model.lessons import DROPOUT, VARIATION, batches, check_part, cut, judges, load_part
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
     Run,
@@ -136,6 +136,7 @@ class Training:
         )
         self.model.mark_forward_method("seen")
         self.chunk = CHUNK if fabric.device.type == "cpu" else max(recipe.batch, 256)
+        self.judges = judges(self.parts["validation"], recipe)
         self.weight = _class_weights(self.parts["train"].labels, len(self.classes), recipe)
 
     def run(self, at: Position) -> Run:
@@ -247,10 +248,10 @@ class Training:
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        """Loss and accuracy on the validation rows, shared among the processes."""
+        """Loss and accuracy on what the training is validated by, shared among the processes."""
         part, fabric = self.parts["validation"], self.fabric
         self.model.eval()
-        mine = torch.arange(fabric.global_rank, len(part), fabric.world_size)
+        mine = self.judges[fabric.global_rank :: fabric.world_size]
         sums = torch.zeros(3, dtype=torch.float64, device=fabric.device)
         for chunk in cut(mine, self.chunk):
             rows = chunk.to(fabric.device)
@@ -260,7 +261,7 @@ class Training:
             sums[1] += (logits.argmax(1) == labels).sum()
             sums[2] += self._weight_of(labels)
         loss, correct, weight = summed(fabric, sums).tolist()
-        return loss / weight, correct / len(part)
+        return loss / weight, correct / len(self.judges)
 
     def _validated(self, at: Position, sums: Tensor, started: float) -> Position:
         """The position after epoch `at.epoch`, with its line of history; keeps the best weights."""

@@ -161,9 +161,13 @@ def test_what_is_told_follows_what_is_shown(
     assert told.shares is not None
     assert told.known is not None
     changed = (told.squares != squares).flatten(1).any(1)
-    assert torch.equal(told.squares[4:8], squares[4:8].float())
+    one_more = told.shares[4:8].flatten(1).any(1)  # of a tumour that nobody drew a mask of
+    assert torch.equal(changed[4:8], one_more)
+    assert one_more.any()
     assert told.labels[4:8].tolist() == [0] * 4
     assert not told.known[4:8].any()
+    assert told.brains is not None
+    assert torch.equal(told.brains, torch.cat([ill[1], healthy[1]]).float())
     assert torch.equal(told.labels[:4] == 1, changed[:4])
     assert changed[:4].any()
     grown = told.shares[8:].flatten(1).any(1)

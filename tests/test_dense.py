@@ -15,7 +15,7 @@ from clearhead.data.teachers import teachers
 from clearhead.errors import RecipeError
 from clearhead.measure.scores import absent_class, positive_class
 from clearhead.model.augment import draw_variation, vary, vary_masks
-from clearhead.model.dense import ELSEWHERE, FILLED, cover, dense_loss
+from clearhead.model.dense import DOUBT, ELSEWHERE, FILLED, cover, dense_loss, map_loss
 from clearhead.model.launch import launch
 from clearhead.model.nets import EvidenceNet
 from clearhead.model.train import Training, train
@@ -67,6 +67,63 @@ def test_the_loss_is_its_definition() -> None:
         if there:
             expected -= ELSEWHERE * math.log(inside / every)
         assert found[picture] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_highest_cells_of_a_brain_are_told_nothing_where_not_all_tumours_are() -> None:
+    random = np.random.default_rng(1)
+    maps, covers = random.normal(0, 2, (3, 12, 12)), np.zeros((3, 12, 12))
+    covers[1, 2:4, 3] = 1.0
+    maybe = np.zeros((3, 12, 12), bool)
+    maybe[:, 1:10, 1:10] = True
+    maybe[2] = False
+    slopes = torch.from_numpy(maps).requires_grad_()
+    given = [torch.from_numpy(array) for array in (covers, maybe)]
+    found = dense_loss(slopes, *given)
+    found.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it out
+    assert slopes.grad is not None
+    plain = dense_loss(torch.from_numpy(maps), given[0])
+    assert found[2].item() == pytest.approx(plain[2].item())
+    for picture in range(2):
+        near = np.zeros((12, 12), bool)
+        near[1:5, 2:5] = picture == 1
+        padded = np.pad(maps[picture], 2, mode="edge")
+        views = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
+        seen = views.mean((2, 3))
+        among = maybe[picture] & ~near
+        silent_ = among & (seen > np.quantile(seen[among], 1 - DOUBT))
+        assert silent_.sum() == math.ceil(DOUBT * (among.sum() - 1))
+        there = covers[picture] > 0
+        quiet = slopes.grad[picture].numpy() == 0
+        assert np.array_equal(quiet, silent_ | (near & ~there))
+        losses = np.logaddexp(0, np.where(there, -maps[picture], maps[picture]))
+        away = ~near & ~silent_
+        expected = losses[away].mean() + (losses[there].mean() if there.any() else 0.0)
+        if there.any():
+            power = np.exp(maps[picture])
+            expected -= ELSEWHERE * math.log(power[there].sum() / power[there | away].sum())
+        assert found[picture].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_tumour_without_a_mask_is_told_to_be_in_the_brain_and_nowhere_else() -> None:
+    maps = torch.randn(4, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+    labels, known = torch.tensor([0, 0, 1, 0]), torch.tensor([False, False, True, True])
+    shares, brains = torch.zeros(4, 40, 40), torch.zeros(4, 40, 40)
+    brains[0, 10:30, 10:30] = brains[2:, 10:30, 10:30] = 1  # none is found in picture 1
+    grid = Grid(1.5, 4.0)
+
+    def slopes(brains: torch.Tensor | None) -> torch.Tensor:
+        own = maps.clone().requires_grad_()
+        loss = map_loss(own, labels, shares, known, grid, 1, brains)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it out
+        assert own.grad is not None
+        return own.grad[:, 0]
+
+    with_, without = slopes(brains), slopes(None)
+    assert torch.equal(with_[1:], without[1:])
+    assert (without[:2] == 0).all()
+    inside = cover(brains, grid, (10, 10))[0] > FILLED
+    assert (with_[0][~inside] > 0).all()
+    assert 0 < (with_[0][inside] == 0).sum() <= math.ceil(DOUBT * int(inside.sum()))
 
 
 def test_a_mask_moves_as_its_picture_does() -> None:

@@ -287,7 +287,7 @@ class Recipe:
     counterfactual: float = setting(
         0.0,
         "share of training pictures turned into their opposite: a known tumour covered, a healthy "
-        "brain given one",
+        "brain given one, and one more where the place of a tumour isn't known",
         minimum=0.0,
     )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")

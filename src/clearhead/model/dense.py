@@ -15,6 +15,11 @@ from clearhead.data.canvas import Grid
 FILLED = 0.5
 """Share of a cell that the tumour must fill for the cell to be told that it is there."""
 
+DOUBT = 0.1
+"""Of the cells that may hold a tumour that nobody told of, how many are let be: the highest."""
+VIEW = 5
+"""Cells across the square over which evidence is averaged before the highest are found."""
+
 ELSEWHERE = 1.0
 """Weight of the log of a score's share that comes from the tumour, beside the cells' own loss."""
 
@@ -32,46 +37,71 @@ def cover(masks: Tensor, grid: Grid, cells: tuple[int, int]) -> Tensor:
     return F.avg_pool2d(padded[:, None], stride)[:, 0]
 
 
-def dense_loss(maps: Tensor, covers: Tensor) -> Tensor:
+def dense_loss(maps: Tensor, covers: Tensor, maybe: Tensor | None = None) -> Tensor:
     """Cross-entropy of evidence maps (B, h, w) against covers (B, h, w), a loss per picture (B,).
 
     Cells with tumour and cells without count alike, whatever their number: tumours are small. A
     tumour that fills no cell is the cell that it fills most. Where there is a tumour, the share of
     the pooled evidence Σ exp(m) that lies in it counts too, by its negative log: told cell by cell
     alone, a map may be right nearly everywhere and hottest next to the tumour.
+
+    Where not all tumours are told, `maybe` (B, h, w) are the cells that may hold others: the
+    highest of them, `DOUBT` of all, are told nothing, so that a tumour that the net has found
+    itself isn't held against it, while most of a brain is known to be none.
     """
     most = covers.amax((1, 2), keepdim=True)
     there = covers >= most.clamp(max=FILLED)
     there &= most > 0
     near = F.max_pool2d((covers > 0).float()[:, None], 3, 1, 1)[:, 0] > 0
+    away = ~near if maybe is None else ~near & ~_highest(maps.detach().float(), maybe & ~near)
     losses = F.binary_cross_entropy_with_logits(maps.float(), there.float(), reduction="none")
-    share = _pooled(maps.float(), there) - _pooled(maps.float(), there | ~near)
+    share = _pooled(maps.float(), there) - _pooled(maps.float(), there | away)
     ill = there.flatten(1).any(1)
-    return _mean(losses, there) + _mean(losses, ~near) - ELSEWHERE * torch.where(ill, share, 0.0)
+    return _mean(losses, there) + _mean(losses, away) - ELSEWHERE * torch.where(ill, share, 0.0)
 
 
 def map_loss(
-    maps: Tensor, labels: Tensor, shares: Tensor, known: Tensor, grid: Grid, absent: int | None
+    maps: Tensor,
+    labels: Tensor,
+    shares: Tensor,
+    known: Tensor,
+    grid: Grid,
+    absent: int | None,
+    brains: Tensor | None = None,
 ) -> Tensor:
     """The loss of evidence maps (B, F, h, w) against shares (B, S, S), summed over the pictures.
 
     The map of a picture's own class is told where its tumour is, every other map that nothing is
-    there; pictures of which that isn't `known` (B,) take no part. There is a map for every class
-    but `absent`.
+    there. Pictures of which that isn't all `known` (B,) take no part, unless their `brains`
+    (B, S, S) are: these may hold tumours besides, and nothing else does. There is a map for every
+    class but `absent`.
     """
-    covers = cover(shares, grid, (maps.shape[2], maps.shape[3]))
+    cells = (maps.shape[2], maps.shape[3])
+    covers = cover(shares, grid, cells)
+    inside = torch.zeros_like(covers) if brains is None else cover(brains, grid, cells)
+    maybe = (inside > FILLED) & ~known[:, None, None]
     own = labels if absent is None else labels - (labels > absent).long()
     losses = torch.zeros(len(labels), device=maps.device)
     for index in range(maps.shape[1]):
         mine = (own == index) & (labels != (-1 if absent is None else absent))
-        losses = losses + dense_loss(maps[:, index], covers * mine[:, None, None])
-    return (losses * known).sum()
+        where = mine[:, None, None]
+        losses = losses + dense_loss(maps[:, index], covers * where, maybe & where)
+    return (losses * (known | maybe.flatten(1).any(1))).sum()
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     """The mean of values (B, h, w) where `where`, (B,); 0 where there is no such cell."""
     count = where.sum((1, 2))
     return torch.where(where, values, 0.0).sum((1, 2)) / count.clamp(min=1)
+
+
+def _highest(maps: Tensor, among: Tensor) -> Tensor:
+    """Of the cells `among` (B, h, w) those of the highest evidence, seen a little from afar."""
+    reach = VIEW // 2
+    padded = F.pad(maps[:, None], (reach, reach, reach, reach), mode="replicate")
+    seen = F.avg_pool2d(padded, VIEW, 1)[:, 0]
+    limit = torch.where(among, seen, torch.nan).flatten(1).nanquantile(1 - DOUBT, dim=1)
+    return among & (seen > limit[:, None, None])
 
 
 def _pooled(values: Tensor, where: Tensor) -> Tensor:

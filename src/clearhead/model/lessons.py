@@ -28,13 +28,14 @@ class Lesson:
     """Pictures as they are shown: squares (B, 1, S, S) of 0…255 and labels (B,).
 
     Where maps are supervised, `shares` (B, S, S) of each pixel that tumours fill, and `known` (B,),
-    of which pictures that is known.
+    of which pictures that is known; `brains` (B, S, S) of each pixel, where pictures are changed.
     """
 
     squares: Tensor
     labels: Tensor
     shares: Tensor | None = None
     known: Tensor | None = None
+    brains: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Part:
         """A lesson in which the chosen pictures (B,) are turned into their opposite.
 
         A known tumour is covered and told as none; a brain without is given one, or as often a
-        cover, so that a cover says nothing.
+        cover, so that a cover says nothing. A brain whose tumours aren't known is given one more,
+        of which alone it is known.
         """
         assert told.shares is not None
         assert told.known is not None
@@ -94,17 +96,23 @@ class Part:
                 squares[rows], brains[rows], seeds[rows.cpu()]
             )
             labels[rows[masks[rows].flatten(1).any(1)]] = self.present
-        return Lesson(squares, labels, masks, known)
+            rows = (chosen & ~known).nonzero()[:, 0]
+            squares[rows], masks[rows] = with_tumours(
+                squares[rows], brains[rows], seeds[rows.cpu()]
+            )
+        return Lesson(squares, labels, masks, known, brains)
 
 
 def _varied(told: Lesson, varied: Variation, recipe: Recipe) -> Lesson:
     """A lesson with its pictures varied, and what is told of their masks as shares."""
-    squares, shares = told.squares, told.shares
+    squares, shares, brains = told.squares, told.shares, told.brains
     if recipe.augment:
         squares = vary(squares, varied, degrade=recipe.degrade)
     if shares is not None:
         shares = vary_masks(shares, varied) if recipe.augment else shares.float()
-    return replace(told, squares=squares, shares=shares)
+    if brains is not None:
+        brains = vary_masks(brains, varied) if recipe.augment else brains.float()
+    return replace(told, squares=squares, shares=shares, brains=brains)
 
 
 def load_part(

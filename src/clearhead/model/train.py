@@ -227,6 +227,7 @@ class Training:
                         told.known,
                         self.classifier.net.grid,
                         part.absent,
+                        told.brains,
                     )
                 loss = self._loss(logits, told.labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))

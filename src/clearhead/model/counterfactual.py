@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 LEAST = 0.02
 """Share of the square that a brain must fill to be changed."""
-RADIUS = (0.022, 0.15)
+RADIUS = (0.03, 0.16)
 """Smallest and largest radius of a tumour that is drawn, as a share of the side."""
 FAINTEST = 0.15
 """Least mean change that makes a tumour visible, as a share of the brain's median."""
@@ -34,7 +34,8 @@ class Kind:
 
     `rim`, `core` and `halo` are tones relative to the brain's median, `wall` the thickness of the
     rim as a share of the radius (1: no core), `soft` the width of the edge as a share of the side,
-    `push` how strongly the brain gives way, `rough` how far the outline leaves an ellipse.
+    `push` how strongly the brain gives way, `rough` how far the outline leaves an ellipse; `often`
+    how often the kind comes, beside the others.
     """
 
     rim: tuple[float, float]
@@ -45,19 +46,27 @@ class Kind:
     push: tuple[float, float]
     rough: float
     at_edge: bool = False
+    often: int = 1
 
 
 _SHARP, _SOFT = (0.003, 0.009), (0.008, 0.03)
 
 KINDS = {
-    "ring": Kind((1.35, 2.4), (0.25, 0.95), (0.6, 1.0), (0.15, 0.5), _SHARP, (0.0, 0.6), 0.22),
+    "ring": Kind(
+        (1.35, 2.4), (0.25, 0.95), (0.6, 1.0), (0.15, 0.5), _SHARP, (0.0, 0.6), 0.22, often=3
+    ),
     "dural": Kind((1.25, 2.2), (1.2, 2.2), (0.7, 1.0), (1.0, 1.0), _SHARP, (0.2, 0.8), 0.1, True),
-    "solid": Kind((1.3, 2.4), (1.1, 2.2), (0.6, 1.3), (0.4, 1.0), _SHARP, (0.0, 0.5), 0.1),
+    "solid": Kind((1.3, 2.4), (1.1, 2.2), (0.6, 1.3), (0.4, 1.0), _SHARP, (0.0, 0.5), 0.1, often=2),
     "dark": Kind((0.45, 0.85), (0.35, 0.85), (0.7, 1.0), (0.5, 1.0), _SOFT, (0.0, 0.5), 0.25),
-    "bright": Kind((1.15, 1.7), (1.15, 1.8), (1.0, 1.4), (0.5, 1.0), _SOFT, (0.0, 0.5), 0.25),
+    "bright": Kind(
+        (1.15, 1.7), (1.15, 1.8), (1.0, 1.4), (0.5, 1.0), _SOFT, (0.0, 0.5), 0.25, often=2
+    ),
     "cyst": Kind((0.3, 0.7), (0.15, 0.5), (0.9, 1.0), (0.2, 0.6), _SHARP, (0.2, 0.8), 0.15),
 }
 """Enhancing with a core, at the brain's surface, solid, infiltrating dark and bright, cystic."""
+
+
+_DEALT = [kind for kind in KINDS.values() for _ in range(kind.often)]
 
 
 # --- Batches ----------------------------------------------------------------------------------
@@ -123,7 +132,7 @@ class _Random:
 def _grown(x: Tensor, brain: Tensor, random: _Random) -> tuple[Tensor, Tensor] | None:
     """The picture (S, S) with a tumour in its brain, and the mask; None where none can be seen."""
     side = x.shape[-1]
-    kind = list(KINDS.values())[random.below(len(KINDS))]
+    kind = _DEALT[random.below(len(_DEALT))]
     radius = side * math.exp(random.between(*map(math.log, RADIUS)))
     centre = _place(brain, random, at_edge=kind.at_edge)
     soft = side * random.between(*kind.soft)
@@ -150,10 +159,20 @@ def _flesh(
     grain = (x - _blurred(x, 0.0075 * x.shape[-1])) * random.between(0.3, 1.0)
     wall = radius * random.between(*kind.wall)
     solid = wall > 0.95 * radius
-    core = torch.zeros_like(x) if solid else torch.sigmoid((depth - wall) / soft)
+    # Walls are thick here and thin there, and folded: bits of rim and core lie side by side.
+    bent = wall * (1 + random.between(0.0, 0.6) * random.smooth(x, _knots(x, radius, random)))
+    core = torch.zeros_like(x) if solid else torch.sigmoid((depth - bent) / soft)
+    folds = random.smooth(x, _knots(x, radius / 2, random)) - random.between(-1.0, 2.0)
+    core = core * (1 - torch.sigmoid(4 * folds))
     level = random.between(*kind.rim) * (1 - core) + random.between(*kind.core) * core
-    uneven = 1 + random.between(0.02, 0.2) * random.smooth(x, 8 + random.below(20))
-    return tone * level * uneven + grain
+    strength = math.exp(random.between(math.log(0.04), math.log(0.6)))
+    uneven = 1 + strength * random.smooth(x, _knots(x, radius / 2, random))
+    return tone * level * uneven.clamp(min=0) + grain
+
+
+def _knots(like: Tensor, radius: float, random: _Random) -> int:
+    """Knots of a noise over the square whose bumps are about as large as a radius in pixels."""
+    return min(like.shape[-1] // 2, max(4, int(like.shape[-1] / radius * random.between(0.7, 1.7))))
 
 
 def _halo(depth: Tensor, brain: Tensor, radius: float, kind: Kind, random: _Random) -> Tensor:
@@ -180,8 +199,7 @@ def _depth(
     down, across = _away(like, centre)
     along = (down * math.cos(angle) + across * math.sin(angle)) / stretch
     beside = (across * math.cos(angle) - down * math.sin(angle)) * stretch
-    knots = int(like.shape[-1] / radius * random.between(0.7, 1.7))
-    bumps = random.smooth(like, min(40, max(4, knots)))
+    bumps = random.smooth(like, min(40, _knots(like, radius, random)))
     return radius * (1 + rough * bumps) - (along**2 + beside**2).sqrt()
 
 

@@ -85,7 +85,8 @@ def map_loss(
     for index in range(maps.shape[1]):
         mine = (own == index) & (labels != (-1 if absent is None else absent))
         where = mine[:, None, None]
-        losses = losses + dense_loss(maps[:, index], covers * where, maybe & where)
+        others = None if brains is None else maybe & where
+        losses = losses + dense_loss(maps[:, index], covers * where, others)
     return (losses * (known | maybe.flatten(1).any(1))).sum()
 
 

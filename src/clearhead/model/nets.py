@@ -188,8 +188,8 @@ class GroupNorm(nn.GroupNorm):
 class _NarrowNorm(torch.autograd.Function):
     """`F.group_norm` of maps (B, C, h, w) whose gradient is taken channels first.
 
-    Channels last, torch's runs over the channels of a group, and over a few that takes up to
-    fifteen times as long; turning the maps there and back costs a fraction.
+    Channels last, torch's runs over the channels of a group, which is slow over a few; turning the
+    maps there and back costs less.
     """
 
     @staticmethod

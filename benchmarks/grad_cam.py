@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from clearhead.heat.evidence import evidence
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.memory import keep_freed_memory
-from clearhead.model.nets import CompactNet, ReportNet
+from clearhead.model.nets import CompactNet, EvidenceNet, ReportNet
 from clearhead.types import Recipe
 
 BATCH = 32
@@ -34,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.default_memory:
         keep_freed_memory()
-    for preset in ("report", "compact"):
+    for preset in ("report", "compact", "evidence"):
         measure(preset, options.rounds)
 
 
@@ -72,6 +72,8 @@ def forward(classifier: Classifier, squares: Tensor) -> Tensor:
 
 def last_maps(classifier: Classifier) -> nn.Module:
     net = classifier.net
+    if isinstance(net, EvidenceNet):
+        return net.out
     return net.conv3 if isinstance(net, ReportNet) else cast(CompactNet, net).body
 
 

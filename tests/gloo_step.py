@@ -42,6 +42,9 @@ def main(manifest: Path, recipe_path: Path, out: Path, meeting: Path | None = No
     news = training.step(rows, epoch=0, number=0, steps=1)
     if fabric.is_global_zero:
         torch.save({"gradients": gradients, "news": news}, out)
+    if meeting is not None:  # or the one that leaves first ends the other's last conversation
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

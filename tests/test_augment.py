@@ -13,7 +13,16 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from clearhead.model.augment import SCALE, SHIFT, Variation, draw_variation, seed_of, vary
+from clearhead.model.augment import (
+    SCALE,
+    SHIFT,
+    Variation,
+    draw_variation,
+    resized,
+    seed_of,
+    vary,
+    vary_masks,
+)
 from clearhead.model.memory import keep_freed_memory
 
 
@@ -66,6 +75,31 @@ def test_no_variation_leaves_the_picture(degrade: bool) -> None:
     squares = squares_of(2)
     found = vary(squares, still(2), degrade=degrade)
     torch.testing.assert_close(found, squares.float(), rtol=0, atol=0.01)
+
+
+def test_a_smaller_square_shows_the_same_variation() -> None:
+    random = torch.Generator().manual_seed(1)
+    rough = torch.rand(4, 1, 6, 6, generator=random) * 255
+    smooth = torch.nn.functional.interpolate(rough, size=(96, 96), mode="bicubic").clamp(0, 255)
+    drawn = draw_variation(4, 7)
+    variation = dataclasses.replace(drawn, noise=torch.zeros_like(drawn.noise))
+    whole, small = vary(smooth, variation), vary(smooth, variation, side=32)
+    assert small.shape == (4, 1, 32, 32)
+    middle = slice(4, 28)  # at the rim it matters how far a pixel reaches beyond the picture
+    away = (small - resized(whole, 32)).abs()
+    assert float(away[..., middle, middle].mean()) < 1.5
+    masks = smooth[:, 0] > 128
+    moved = vary_masks(masks, variation, side=32)
+    means = resized(vary_masks(masks, variation)[:, None], 32)[:, 0]
+    assert float((moved - means).abs().mean()) < 0.05
+
+
+def test_resizing_takes_the_means_of_the_pixels() -> None:
+    squares = squares_of(2)
+    assert resized(squares, None) is squares
+    assert resized(squares, 48) is squares
+    means = squares.float().reshape(2, 1, 16, 3, 16, 3).mean((3, 5))
+    torch.testing.assert_close(resized(squares, 16), means)
 
 
 def test_degraded_pictures_vary_by_themselves_too() -> None:

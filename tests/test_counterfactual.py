@@ -226,15 +226,16 @@ def test_training_learns_from_turned_pictures(
 
     monkeypatch.setattr(training, "_loss", note)
     rows = torch.arange(8)
-    training._gradient(rows, draw_variation(8, 0))
+    training._gradient(rows, draw_variation(8, 0), 64)
     lesson: Lesson = part.lesson(rows, draw_variation(8, 0), recipe)
     assert torch.equal(torch.cat(seen), lesson.labels)
     assert (lesson.labels != part.labels[rows]).sum() >= 3
 
 
-def test_a_share_beyond_1_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"counterfactual is 1\.5: expected a share of at most 1"):
-        Recipe(counterfactual=1.5)
+@pytest.mark.parametrize("name", ["counterfactual", "progressive", "warmup"])
+def test_a_share_beyond_1_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{name} is 1\.5: expected a share of at most 1"):
+        Recipe.of({name: 1.5})
 
 
 # --- Brains -----------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from clearhead.errors import ManifestError, RecipeError, RunError
 from clearhead.measure.calibration import temperature
 from clearhead.model.evaluate import predict
 from clearhead.model.launch import launch
-from clearhead.model.lessons import Part, batches
+from clearhead.model.lessons import Part, batches, side_of
+from clearhead.model.nets import Backbone
 from clearhead.model.run import load_state, open_run
 from clearhead.model.stopping import Interrupted
 from clearhead.model.train import Training, learning_rate, resume, train
@@ -249,6 +250,34 @@ def test_the_temperature_is_that_of_the_validation_rows(discs: Manifest, tmp_pat
     assert fitted != 1.0
     assert float(run.classifier().temperature) == pytest.approx(fitted, rel=1e-4)
     assert probabilities == pytest.approx(softmax(logits / fitted, 1), abs=1e-5)
+
+
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("preset", ["compact", "evidence"])
+def test_a_progressive_training_sees_smaller_pictures_first(
+    discs: Manifest, tmp_path: Path, preset: str, augment: bool
+) -> None:
+    recipe = small(preset, epochs=5, progressive=0.5, augment=augment)
+    sides = [side_of(recipe, epoch) for epoch in range(5)]
+    assert sides == [40, 40, 40, 64, 64]
+    assert side_of(dataclasses.replace(recipe, progressive=0.0), 0) == 64
+    training = Training(launch(device="cpu"), discs, recipe, tmp_path, silent)
+    shown: list[int] = []
+    assert isinstance(training.classifier.net, Backbone)
+    training.classifier.net.stem.register_forward_pre_hook(
+        lambda _, given: shown.append(given[0].shape[-1])
+    )
+    for epoch, side in enumerate(sides):
+        rows = batches(training.parts["train"], recipe, epoch)[0]
+        shown.clear()
+        news = training.step(rows, epoch=epoch, number=0, steps=1)
+        assert set(shown) == {side}
+        assert news[0].isfinite()
+
+
+def test_the_reports_net_has_one_size() -> None:
+    with pytest.raises(RecipeError, match="its dense layer takes pictures of one size alone"):
+        small("report", progressive=0.5)
 
 
 def test_early_stop_ends_when_nothing_improves(discs: Manifest, tmp_path: Path) -> None:

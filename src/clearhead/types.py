@@ -290,6 +290,12 @@ class Recipe:
         "brain given one, and one more where the place of a tumour isn't known",
         minimum=0.0,
     )
+    progressive: float = setting(
+        0.0,
+        "share of the epochs, from the first, that see the pictures at two thirds of their size, "
+        "which is faster",
+        minimum=0.0,
+    )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
     degrade: bool = setting(False, "vary sharpness and shading too, where `augment` is on")
     class_weights: bool = setting(False, "weigh the loss so that every class counts the same")
@@ -324,12 +330,14 @@ class Recipe:
                 f"mask_weight is {self.mask_weight} and net {self.net!r}: only the maps of the "
                 "evidence net can be told where a tumour is"
             )
-        if not self.counterfactual <= 1:
+        for name in ("counterfactual", "progressive", "warmup"):
+            if not getattr(self, name) <= 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}: expected a share of at most 1")
+        if self.progressive and self.net == "report":
             raise RecipeError(
-                f"counterfactual is {self.counterfactual}: expected a share of at most 1"
+                f"progressive is {self.progressive} and net 'report': its dense layer takes "
+                "pictures of one size alone"
             )
-        if not self.warmup <= 1:
-            raise RecipeError(f"warmup is {self.warmup}: expected a share of at most 1")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Recipe:
@@ -371,7 +379,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mask_weight": 1.0,
         "sampling": "pictures",
         "calibration": "bias_corrected",
-        "epochs": 40,
+        "epochs": 60,
+        "progressive": 0.6,
         "label_smoothing": 0.0,
         "weights": "last",
     },

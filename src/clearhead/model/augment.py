@@ -86,15 +86,16 @@ def draw_variation(count: int, seed: int) -> Variation:
     return Variation(matrix, tone[0], tone[1], noise, seeds, blur, shade, chance)
 
 
-def vary(squares: Tensor, variation: Variation, *, degrade: bool = False) -> Tensor:
-    """Squares (B, 1, S, S) of 0…255 under the given variations, float32 of 0…255.
+def vary(
+    squares: Tensor, variation: Variation, *, degrade: bool = False, side: int | None = None
+) -> Tensor:
+    """Squares (B, 1, S, S) of 0…255 under the given variations, float32 (B, 1, side, side) of
+    0…255; `side` is S where none is given.
 
     With `degrade` sharpness and shading vary too.
     """
     device = squares.device
-    x = squares.float() / 255
-    grid = F.affine_grid(variation.matrix.to(device), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    x = _moved(squares.float() / 255, variation, side)
     x = x.clamp(0, 1) ** variation.gamma.to(device) * variation.gain.to(device)
     if degrade:
         x = _blurred(x, variation.blur.to(device)) * _shading(x, variation.shade.to(device))
@@ -118,12 +119,23 @@ def _shading(x: Tensor, knots: Tensor) -> Tensor:
     return (field - field.mean((2, 3), keepdim=True)).exp()
 
 
-def vary_masks(masks: Tensor, variation: Variation) -> Tensor:
-    """Masks (B, S, S) moved as their pictures are, float32 of 0…1."""
-    shares = masks.float()[:, None]
-    grid = F.affine_grid(variation.matrix.to(masks.device), list(shares.shape), align_corners=False)
-    moved = F.grid_sample(shares, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved[:, 0]
+def vary_masks(masks: Tensor, variation: Variation, *, side: int | None = None) -> Tensor:
+    """Masks (B, S, S) moved as their pictures are, float32 (B, side, side) of 0…1."""
+    return _moved(masks.float()[:, None], variation, side)[:, 0]
+
+
+def resized(x: Tensor, side: int | None) -> Tensor:
+    """x (B, 1, S, S) on a square of the given side, float32 means of the pixels; None: as it is."""
+    if side is None or x.shape[-1] == side:
+        return x
+    return F.interpolate(x.float(), size=(side, side), mode="area")
+
+
+def _moved(x: Tensor, variation: Variation, side: int | None) -> Tensor:
+    """x (B, 1, S, S) under the variations' matrices, (B, 1, side, side)."""
+    shape = [len(x), 1, *(side or size for size in x.shape[2:])]
+    grid = F.affine_grid(variation.matrix.to(x.device), shape, align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _noise(like: Tensor, seeds: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Supervision of evidence maps: each cell is told whether the tumour is there.
 
-Annotators disagree about where a tumour ends, and so about cells that it fills in part: those, and
-the cells next to them, are told nothing.
+Annotators disagree about where a tumour ends, and so about cells that it fills in part: those are
+told nothing.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def dense_loss(maps: Tensor, covers: Tensor, maybe: Tensor | None = None) -> Ten
     most = covers.amax((1, 2), keepdim=True)
     there = covers >= most.clamp(max=FILLED)
     there &= most > 0
-    near = F.max_pool2d((covers > 0).float()[:, None], 3, 1, 1)[:, 0] > 0
-    away = ~near if maybe is None else ~near & ~_highest(maps.detach().float(), maybe & ~near)
+    away = covers == 0
+    if maybe is not None:
+        away &= ~_highest(maps.detach().float(), maybe & away)
     losses = F.binary_cross_entropy_with_logits(maps.float(), there.float(), reduction="none")
     share = _pooled(maps.float(), there) - _pooled(maps.float(), there | away)
     ill = there.flatten(1).any(1)

@@ -13,7 +13,7 @@ from clearhead.data.drawn import drawn
 from clearhead.data.teachers import teachers
 from clearhead.errors import RecipeError
 from clearhead.measure.scores import absent_class, positive_class
-from clearhead.model.augment import Variation, seed_of, vary, vary_masks
+from clearhead.model.augment import Variation, resized, seed_of, vary, vary_masks
 from clearhead.model.counterfactual import patched, with_tumours
 from clearhead.model.dealing import dealt
 from clearhead.model.regions import brains
@@ -21,6 +21,9 @@ from clearhead.types import Manifest, Progress, Recipe, silent
 
 ORDER, DROPOUT, VARIATION, LABELS = 0, 1, 2, 3
 """What a seed is for, so that no two uses share one."""
+
+SMALL = 2 / 3
+"""Size of the pictures in the first epochs of a progressive training, as a share of theirs."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,13 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def lesson(self, places: Tensor, varied: Variation, recipe: Recipe) -> Lesson:
-        """Some pictures as they are learnt from: turned into their opposite, varied, or as is."""
+    def lesson(
+        self, places: Tensor, varied: Variation, recipe: Recipe, *, side: int | None = None
+    ) -> Lesson:
+        """Some pictures as they are learnt from: turned into their opposite, varied, or as is.
+
+        On squares of the given side in pixels, or of their own.
+        """
         told = Lesson(self.squares[places].unsqueeze(1), self.labels[places])
         if self.masks is not None and self.known is not None:
             well = told.labels == (-1 if self.absent is None else self.absent)
@@ -71,7 +79,7 @@ class Part:
         if self.brains is not None:
             chosen = varied.chance.to(places.device) < recipe.counterfactual
             told = self._turned(told, self.brains[places], chosen, varied.seeds)
-        return _varied(told, varied, recipe)
+        return _varied(told, varied, recipe, side)
 
     def _turned(self, told: Lesson, brains: Tensor, chosen: Tensor, seeds: Tensor) -> Lesson:
         """A lesson in which the chosen pictures (B,) are turned into their opposite.
@@ -103,16 +111,32 @@ class Part:
         return Lesson(squares, labels, masks, known, brains)
 
 
-def _varied(told: Lesson, varied: Variation, recipe: Recipe) -> Lesson:
+def side_of(recipe: Recipe, epoch: int) -> int:
+    """The side in pixels of the squares that an epoch learns from: the first may see them smaller.
+
+    A multiple of 8, the coarsest stride of our nets.
+    Source: Tan and Le, "EfficientNetV2: smaller models and faster training", ICML 2021.
+    """
+    if epoch >= recipe.progressive * recipe.epochs:
+        return recipe.size_px
+    return max(8, 8 * round(recipe.size_px * SMALL / 8))
+
+
+def _varied(told: Lesson, varied: Variation, recipe: Recipe, side: int | None) -> Lesson:
     """A lesson with its pictures varied, and what is told of their masks as shares."""
-    squares, shares, brains = told.squares, told.shares, told.brains
+
+    def shares(masks: Tensor | None) -> Tensor | None:
+        if masks is None:
+            return None
+        if recipe.augment:
+            return vary_masks(masks, varied, side=side)
+        return resized(masks.float()[:, None], side)[:, 0]
+
     if recipe.augment:
-        squares = vary(squares, varied, degrade=recipe.degrade)
-    if shares is not None:
-        shares = vary_masks(shares, varied) if recipe.augment else shares.float()
-    if brains is not None:
-        brains = vary_masks(brains, varied) if recipe.augment else brains.float()
-    return replace(told, squares=squares, shares=shares, brains=brains)
+        squares = vary(told.squares, varied, degrade=recipe.degrade, side=side)
+    else:
+        squares = resized(told.squares, side)
+    return replace(told, squares=squares, shares=shares(told.shares), brains=shares(told.brains))
 
 
 def load_part(

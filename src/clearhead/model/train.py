@@ -26,7 +26,16 @@ from clearhead.model.calibrate import calibrate
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.dense import map_loss
 from clearhead.model.launch import circumstances, launch, rank, summed
-from clearhead.model.lessons import DROPOUT, VARIATION, batches, check_part, cut, judges, load_part
+from clearhead.model.lessons import (
+    DROPOUT,
+    VARIATION,
+    batches,
+    check_part,
+    cut,
+    judges,
+    load_part,
+    side_of,
+)
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import (
     Run,
@@ -193,12 +202,12 @@ class Training:
         place = self.fabric.global_rank
         torch.manual_seed(seed_of(recipe.seed, DROPOUT, epoch, number, place))
         varied = draw_variation(len(rows), seed_of(recipe.seed, VARIATION, epoch, number))
-        news = self._gradient(rows, varied)
+        news = self._gradient(rows, varied, side_of(recipe, epoch))
         self.optimiser.step()
         self.optimiser.zero_grad()
         return summed(self.fabric, news)
 
-    def _gradient(self, rows: Tensor, varied: Variation) -> Tensor:
+    def _gradient(self, rows: Tensor, varied: Variation, side: int) -> Tensor:
         """Add this process' part of the batch's gradient; returns its loss, correct, count (3,).
 
         The loss is divided by the weight of the global batch, so chunks and processes add up to
@@ -212,7 +221,7 @@ class Training:
         for number, chunk in enumerate(chunks):
             places = rows[chunk].to(fabric.device)
             variation = varied.take(chunk)
-            told = part.lesson(places, variation, self.recipe)
+            told = part.lesson(places, variation, self.recipe, side=side)
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 dense: Tensor | float = 0.0
                 if told.shares is None or told.known is None or not self.recipe.mask_weight:

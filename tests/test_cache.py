@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clearhead.data import cache as module
-from clearhead.data.cache import cache_folder, load_scan, pictures, scratch
+from clearhead.data.cache import cache_folder, forget, load_scan, pictures, scratch
 from clearhead.data.canvas import draw, place
 from clearhead.errors import ReadError
 from clearhead.files import sha256
@@ -30,6 +30,16 @@ def test_rows_are_the_drawings_in_order(discs: Manifest, fit: str) -> None:
     for row, source in enumerate(discs.column("source")):
         scan = load_scan(discs, source)
         assert np.array_equal(drawn[row], draw(scan, place(scan, fit=fit, size_px=48)))
+
+
+def test_what_is_forgotten_is_drawn_anew_and_stays_readable(discs: Manifest) -> None:
+    first, other = (pictures(discs, fit=fit, size_px=48) for fit in ("canvas", "stretch"))
+    before = first.copy()
+    forget(discs, fit="canvas", size_px=48)
+    assert np.array_equal(first, before)
+    assert len(list((cache_folder() / "pictures").iterdir())) == 1
+    assert np.array_equal(pictures(discs, fit="canvas", size_px=48), before)
+    assert np.array_equal(pictures(discs, fit="stretch", size_px=48), other)
 
 
 def test_a_second_call_reads_no_file(discs: Manifest) -> None:

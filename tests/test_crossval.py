@@ -25,6 +25,7 @@ from clearhead.audits import crossval as module
 from clearhead.audits import said as said_module
 from clearhead.audits.crossval import CrossValidation, Spread, crossval, pool, runs_of
 from clearhead.audits.said import said
+from clearhead.data.cache import picture_key
 from clearhead.data.canvas import on_square
 from clearhead.data.copies import find_copies
 from clearhead.data.drawn import drawn
@@ -97,6 +98,16 @@ def cv(home: Path, heads: Manifest, other: Manifest) -> CrossValidation:
         )
         save_crossval(found, home / "cv")
     return found
+
+
+def test_the_cache_holds_no_copy_of_the_set_for_every_fold(cv: CrossValidation, home: Path) -> None:
+    kept = {path.stem for path in (home / "cache" / "pictures").iterdir()}
+    for run in cv.runs:
+        parts = {
+            split: picture_key(run.manifest().part(split), RECIPE.fit, RECIPE.size_px) in kept
+            for split in ("train", "validation", "test")
+        }
+        assert parts == {"train": False, "validation": True, "test": True}
 
 
 def copied(home: Path, to: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -61,6 +62,16 @@ def pictures(
             _decode(manifest, temporary, fit=fit, size_px=size_px, workers=workers, show=progress)
     found: NDArray[np.uint8] = np.load(path, mmap_mode="c")
     return found
+
+
+def forget(manifest: Manifest, *, fit: str, size_px: int) -> None:
+    """Remove what the cache keeps of the rows of a manifest as a whole: they are drawn anew.
+
+    Arrays that are in use stay readable, or, where the system doesn't let them be removed, stay.
+    """
+    for path in cache_folder().glob(f"*/{picture_key(manifest, fit, size_px)}*.npy"):
+        with suppress(OSError):
+            path.unlink()
 
 
 LARGE = 1 << 28

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from clearhead.data.cache import forget
 from clearhead.data.manifest import load_manifest, save_manifest
 from clearhead.data.split import split
 from clearhead.errors import ClearheadError, RunError
@@ -159,6 +160,9 @@ def fold_run(job: Job, manifest: Manifest, *, progress: Progress = silent) -> Ru
         run = train(rows, job.recipe, job.folder, device=job.device, progress=progress)
     if not (evaluation_folder(run, "test") / "scores.json").exists():
         evaluate(run, positive=job.positive, resamples=job.resamples, progress=progress)
+        # No other run learns from these very pictures; what it was tested on is looked at again.
+        learnt = run.manifest().part("train")
+        forget(learnt, fit=job.recipe.fit, size_px=job.recipe.size_px)
     return run
 
 

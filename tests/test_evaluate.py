@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from clearhead.data.cache import load_scan
 from clearhead.deliver.gallery import safe_name, save_explanations
 from clearhead.deliver.layers import layers_of
 from clearhead.deliver.report import choose_cases, report
-from clearhead.errors import ReadError, RecipeError, RunError
+from clearhead.deliver.verdict import statements
+from clearhead.errors import ManifestError, ReadError, RecipeError, RunError
 from clearhead.files import read_json, write_json
 from clearhead.heat.evidence import evidence
 from clearhead.heat.explain import explain, explain_scans
@@ -46,6 +48,47 @@ def _cache_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def images(run: Run) -> list[Path]:
     rows = run.manifest().part("test")
     return [rows.root / source for source in rows.column("source")]
+
+
+def test_another_set_is_scored_as_its_own_classes_say(run: Run, tmp_path: Path) -> None:
+    other = disc_folder(tmp_path / "elsewhere", counts=(4, 4, 8), seed=9)
+    first, second = other.classes
+    renamed = dataclasses.replace(
+        other.with_columns(label=[{first: "a", second: "b"}[x] for x in other.column("label")]),
+        classes=("a", "b"),
+    )
+    with pytest.raises(ManifestError, match="say which it stands for with --as 'a'=CLASS"):
+        evaluate(run, on=renamed)
+    found = evaluate(run, on=renamed, named={"a": first, "b": second}, resamples=50)
+    _, chances = predict(run, other)
+    assert found.split == "elsewhere"
+    assert found.files == len(other)  # all rows, whatever their split
+    assert found.per_file.accuracy.value == pytest.approx(
+        np.mean(chances.argmax(1) == other.labels())
+    )
+    assert found.baseline is not None
+    assert found.copies_in_training is None
+    assert "--against" in " ".join(line.text for line in statements(found))
+    kept = load_predictions(run, "elsewhere")
+    assert kept["source"].to_pylist() == other.column("source").tolist()
+    assert not (run.folder / "evaluation" / "train").exists()
+
+
+def test_of_a_set_of_one_class_no_score_to_beat_is_told(run: Run, tmp_path: Path) -> None:
+    other = disc_folder(tmp_path / "test", counts=(0, 0, 8), seed=9)
+    alone = other.take(np.flatnonzero(other.labels() == 0))
+    found = evaluate(run, on=alone, resamples=50)
+    assert found.split == "other test"  # no name of a split
+    assert found.baseline is None
+    told = " ".join(line.text for line in statements(found))
+    assert f"None of them is “{run.classes[1]}”" in told
+
+
+def test_pictures_that_were_learnt_from_are_no_other_set(run: Run) -> None:
+    before = {path: path.read_bytes() for path in run.folder.rglob("*.json")}
+    with pytest.raises(ManifestError, match="32 of 68 pictures are among those"):
+        evaluate(run, on=run.manifest())
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*.json")}
 
 
 def test_scores_are_those_of_the_saved_predictions(run: Run) -> None:

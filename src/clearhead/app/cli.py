@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -546,24 +547,40 @@ def calibrate(
     show_default=True,
     help="rows to score",
 )
+@click.option("--on", type=FILE, default=None, help="labelled manifest of another set to score")
+@ON_AS
 @POSITIVE
 @RESAMPLES
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda")
 @_talk
-def evaluate(run: Path, quiet: bool, as_json: bool, **how: Any) -> None:
+def evaluate(
+    run: Path, on: Path | None, pairs: tuple[str, ...], quiet: bool, as_json: bool, **how: Any
+) -> None:
     """Score RUN on its held-out split, with intervals, beside the score to beat.
 
-    **Example:** `clearhead evaluate runs/first`
+    **Examples:** `clearhead evaluate runs/first` ·
+    `clearhead evaluate runs/first --on ours.parquet --as meningioma="Brain Tumor"`
     """
+    from clearhead.data.manifest import load_manifest
     from clearhead.deliver import triage_words, verdict
     from clearhead.model.evaluate import evaluate
     from clearhead.model.run import open_run
 
-    scores = evaluate(open_run(run), progress=progress_for(quiet=quiet), **how)
+    other = None if on is None else load_manifest(on)
+    named, progress = _named(pairs), progress_for(quiet=quiet)
+    scores = evaluate(open_run(run), on=other, named=named, progress=progress, **how)
     told = (*verdict.statements(scores), *triage_words.statements(scores))
     lines = [verdict.headline(scores), *(line.text for line in told), "", *verdict.table(scores)]
     lines += ["", *triage_words.table(scores), ""]
-    _say(as_json, scores.to_json(), *lines, f"next: clearhead report {run}")
+    further = f"clearhead report {run}"
+    if on is not None:
+        further = " ".join(["clearhead audit", str(run), "--on", str(on), *map(_as, pairs)])
+    _say(as_json, scores.to_json(), *lines, f"next: {further}")
+
+
+def _as(pair: str) -> str:
+    """A pair as it is typed."""
+    return f"--as {shlex.quote(pair)}"
 
 
 ALSO = click.option(

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clearhead.types import SPLITS
+
 if TYPE_CHECKING:
     from clearhead.measure.scores import Evaluation, Score
 
@@ -99,6 +101,7 @@ def statements(evaluation: Evaluation) -> tuple[Statement, ...]:
     """What a reader must know before believing the accuracy, the gravest matters included."""
     return (
         _accuracy(evaluation),
+        *_absent(evaluation),
         *_too_few(evaluation),
         *_against_facts(evaluation),
         *_against_majority(evaluation),
@@ -117,6 +120,15 @@ def _accuracy(evaluation: Evaluation) -> Statement:
         f"{text}; counting each of the {count(evaluation.groups, 'distinct picture')} once, "
         f"{groups}.",
     )
+
+
+def _absent(evaluation: Evaluation) -> Iterator[Statement]:
+    """That a class has no pictures here, so that half of what matters isn't measured."""
+    for name, found in evaluation.per_file.sensitivity.items():
+        if found.value is None:
+            yield Statement(
+                "doubt", f"None of them is “{name}”: how often it is called rightly isn't known."
+            )
 
 
 def _with_interval(score: Score, level: float) -> str:
@@ -209,6 +221,12 @@ def _against_majority(evaluation: Evaluation) -> Iterator[Statement]:
 
 
 def _copies(evaluation: Evaluation) -> Statement:
+    if evaluation.copies_in_training is None and evaluation.split not in SPLITS:
+        return Statement(
+            "doubt",
+            "Whether they have copies in training was not looked at: `clearhead check --against` "
+            "does.",
+        )
     if evaluation.copies_in_training is None:
         return Statement(
             "doubt",

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from clearhead.data.cache import pictures
 from clearhead.data.manifest import as_classes
-from clearhead.errors import ManifestError
 from clearhead.measure.calibration import bias_corrected, temperature
 from clearhead.measure.scores import Calibration
 from clearhead.measure.triage import check_error, thresholds, worst_copies
 from clearhead.model.classifier import Classifier
-from clearhead.model.evaluate import predict
+from clearhead.model.evaluate import check_unseen, name_of, predict
 from clearhead.model.gate import Gate
 from clearhead.model.gate_fitting import fit_gate
 from clearhead.model.run import Run, save_weights
@@ -59,8 +58,8 @@ def calibrate(
         rows = manifest.part("validation")
     else:
         rows = as_classes(on, run.classes, named or {})
-        _check_unseen(rows, manifest.part("train"))
-    name = "validation" if on is None else on.root.resolve().name
+        check_unseen(rows, manifest.part("train"))
+    name = "validation" if on is None else name_of(on)
     fitted: dict[Path, tuple[Classifier, Calibration]] = {}
     for path in sorted(run.weights.parent.glob("*.safetensors")):
         classifier = run.classifier(device, weights=path)
@@ -117,15 +116,3 @@ def _gate(
         return torch.from_numpy(squares).to(device), torch.tensor(rows.groups())
 
     return fit_gate(classifier, *drawn("train"), *drawn("validation"), seed=recipe.seed)
-
-
-def _check_unseen(rows: Manifest, known: Manifest) -> None:
-    """Errors: `ManifestError` where rows hold the very pixels of training rows."""
-    learnt = set(known.column("pixel_hash")) - {None}
-    seen = np.array([pixels in learnt for pixels in rows.column("pixel_hash")])
-    if seen.any():
-        raise ManifestError(
-            f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "
-            f"on ({rows.column('source')[seen.argmax()]}…), and of those it is surer than of any "
-            "new one: calibrate on pictures that it never saw"
-        )

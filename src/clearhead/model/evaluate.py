@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from clearhead.data.cache import pictures
+from clearhead.data.manifest import as_classes
 from clearhead.data.split import copies_across
-from clearhead.errors import RunError
+from clearhead.errors import ManifestError, RunError
 from clearhead.files import read_json, write_json, writing
 from clearhead.measure.baseline import FACTS, score_to_beat
 from clearhead.measure.calibration import reliability
@@ -23,7 +25,7 @@ from clearhead.measure.triage import kept, triage, verdict
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import Run
-from clearhead.types import Manifest, Progress, silent
+from clearhead.types import SPLITS, Manifest, Progress, silent
 
 BATCH = 32
 """Pictures per forward pass."""
@@ -33,6 +35,8 @@ def evaluate(
     run: Run,
     *,
     split: str = "test",
+    on: Manifest | None = None,
+    named: Mapping[str, str] | None = None,
     positive: str | None = None,
     resamples: int = 1000,
     device: str = "cpu",
@@ -40,12 +44,21 @@ def evaluate(
 ) -> Evaluation:
     """Score the run on one of its splits, and leave scores and predictions in the run's folder.
 
+    Or on all usable rows of another labelled manifest `on`, of which `named` tells what class of
+    the run a label stands for; its folder's name then stands for that of a split.
+
     Writes `evaluation/SPLIT/scores.json` and `predictions.csv` (source, label, call, triage, group
     and one probability and logit per class). Errors: `ManifestError` where the split is empty,
-    `ReadError` where its files are gone.
+    classes don't fit or `on` holds pictures that the run was trained on, `ReadError` where files
+    are gone.
     """
     manifest = run.manifest()
-    rows = manifest.part(split)
+    if on is None:
+        rows = manifest.part(split)
+    else:
+        rows = as_classes(on, run.classes, named or {})
+        check_unseen(rows, manifest.part("train"))
+        split = name_of(on)
     logits, probabilities = predict(run, rows, device=device, progress=progress)
     told = (rows.labels(), probabilities, rows.groups())
     scores = score(*told, classes=run.classes, positive=positive, resamples=resamples, split=split)
@@ -54,11 +67,12 @@ def evaluate(
         "positive": scores.positive,
         "resamples": resamples,
     }
-    searched = not manifest.table.column("copy").null_count
+    searched = on is None and not manifest.table.column("copy").null_count
     calibration = run.calibration()
+    several = len(np.unique(rows.labels())) > 1  # of one class alone any constant is always right
     scores = dataclasses.replace(
         scores,
-        baseline=_baseline(manifest.part("train"), rows, how),
+        baseline=_baseline(manifest.part("train"), rows, how) if several else None,
         copies_in_training=copies_across(manifest, split, "train") if searched else None,
         reliability=reliability(*told, **how),
     )
@@ -74,6 +88,24 @@ def evaluate(
     )
     write_json(folder / "scores.json", scores.to_json())
     return scores
+
+
+def name_of(on: Manifest) -> str:
+    """What another set is called beside the splits: as its folder is."""
+    name = on.root.resolve().name
+    return f"other {name}".strip() if name in ("", *SPLITS) else name
+
+
+def check_unseen(rows: Manifest, known: Manifest) -> None:
+    """Errors: `ManifestError` where rows hold the very pixels of training rows."""
+    learnt = set(known.column("pixel_hash")) - {None}
+    seen = np.array([pixels in learnt for pixels in rows.column("pixel_hash")])
+    if seen.any():
+        raise ManifestError(
+            f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "
+            f"on ({rows.column('source')[seen.argmax()]}…), and of those it is surer than of any "
+            "new one: name pictures that it never saw"
+        )
 
 
 def _baseline(known: Manifest, rows: Manifest, how: dict[str, Any]) -> Baseline:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
@@ -16,6 +17,7 @@ from torch import Tensor
 from clearhead.model.augment import (
     SCALE,
     SHIFT,
+    SMALLER,
     Variation,
     draw_variation,
     resized,
@@ -128,6 +130,40 @@ def test_shading_is_a_smooth_factor_around_1() -> None:
     assert found[:, -8:].mean() == pytest.approx(math.exp(0.2), abs=0.03)
     assert float(found.diff(dim=1).abs().max()) < 0.05
     assert float(found.log().mean()) == pytest.approx(0, abs=1e-3)
+
+
+def test_randomised_pictures_vary_as_the_others_and_more() -> None:
+    plain, more = draw_variation(4000, 3), draw_variation(4000, 3, randomise=True)
+    smaller = torch.linalg.det(more.matrix[:, :, :2]) / torch.linalg.det(plain.matrix[:, :, :2])
+    sizes = smaller.sqrt().log()
+    assert float((sizes < 1e-4).float().mean()) == pytest.approx(0.5, abs=0.05)
+    assert -1e-4 < float(sizes.min()) < 0.01 < 0.39 < float(sizes.max()) <= SMALLER + 1e-4
+    torch.testing.assert_close(more.matrix[:, :, 2], plain.matrix[:, :, 2])
+    for name in ("gamma", "gain", "noise", "seeds", "blur", "chance"):
+        assert torch.equal(getattr(more, name), getattr(plain, name))
+    assert more.tones is not None
+    assert 0 == float(more.tones[:, 0].max()) <= float(more.tones.min())
+    assert float(more.tones.max()) <= 1
+    falls = (more.tones.diff(dim=1) < 0).any(1).float().mean()
+    assert 0.2 < float(falls) < 0.5  # the order of grey values is turned round in some
+
+
+def test_grey_values_follow_the_curve_of_their_picture() -> None:
+    squares = squares_of(2)
+    tones = torch.tensor([[0, 0.9, 0.2, 0.4, 0.1], [0, 0.25, 0.5, 0.75, 1]])
+    found = vary(squares, still(2, tones=tones)).numpy()
+    expected = np.interp(squares[0].numpy() / 255, np.linspace(0, 1, 5), tones[0].numpy()) * 255
+    assert found[0] == pytest.approx(expected, abs=0.01)
+    assert found[1] == pytest.approx(squares[1].numpy(), abs=0.01)
+
+
+def test_randomised_pictures_vary_by_themselves_too() -> None:
+    squares, variation = squares_of(6), draw_variation(6, 4, randomise=True)
+    together = vary(squares, variation)
+    assert not torch.equal(together, vary(squares, draw_variation(6, 4)))
+    rows = torch.tensor([5, 0, 2])
+    apart = vary(squares[rows], variation.take(rows))
+    torch.testing.assert_close(apart, together[rows], rtol=0, atol=1e-3)
 
 
 def test_seeds_of_neighbouring_counters_differ() -> None:

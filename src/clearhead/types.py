@@ -298,6 +298,11 @@ class Recipe:
     )
     augment: bool = setting(True, "vary position, size, contrast and noise during training")
     degrade: bool = setting(False, "vary sharpness and shading too, where `augment` is on")
+    randomise: bool = setting(
+        False,
+        "vary contrast, shading and size of the head far more, where `augment` is on: for scanners "
+        "that the pictures don't come from",
+    )
     class_weights: bool = setting(False, "weigh the loss so that every class counts the same")
     early_stop: int = setting(
         0, "stop after this many epochs without a better validation loss; 0 never", minimum=0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,10 @@ NOISE = 0.04
 BLUR = 1.5
 SHADE = 0.3
 """Largest blur (standard deviation in pixels), and spread of the log of a smooth shading."""
+SMALLER = 0.4
+"""How much smaller still a head may be where pictures are randomised, in log size."""
+TONES = 5
+"""Knots of a random curve of grey values."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Variation:
     """A random variation of each picture of a batch: matrix (B, 2, 3), tones (B, 1, 1, 1).
 
     `blur` (B,) in pixels and `shade` (B, 1, 4, 4), knots of the log of a smooth factor, are for
-    `degrade`; `chance` (B,) 0…1 decides what is done to some pictures alone.
+    `degrade`; `chance` (B,) 0…1 decides what is done to some pictures alone. `tones` (B, 5) are the
+    values, 0…1, that 0, ¼, ½, ¾ and 1 become where pictures are randomised, which are shaded too.
     """
 
     matrix: Tensor
@@ -43,6 +48,7 @@ class Variation:
     blur: Tensor
     shade: Tensor
     chance: Tensor
+    tones: Tensor | None = None
 
     def take(self, rows: Tensor) -> Variation:
         """The variations of some rows of the batch."""
@@ -55,6 +61,7 @@ class Variation:
             self.blur[rows],
             self.shade[rows],
             self.chance[rows],
+            None if self.tones is None else self.tones[rows],
         )
 
 
@@ -63,8 +70,14 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def draw_variation(count: int, seed: int) -> Variation:
-    """Random variations for a batch of `count`, the same on every process and device."""
+def draw_variation(count: int, seed: int, *, randomise: bool = False) -> Variation:
+    """Random variations for a batch of `count`, the same on every process and device.
+
+    With `randomise` half of the heads are smaller still, and of half the grey values follow a
+    random curve, which may turn their order round: the contrasts of scanners that aren't there.
+    What is varied without it varies as without it.
+    Source: Billot et al., "SynthSeg", Medical Image Analysis 2023, for random contrasts.
+    """
     random = torch.Generator().manual_seed(seed)
 
     def uniform(limit: float) -> Tensor:
@@ -83,7 +96,26 @@ def draw_variation(count: int, seed: int) -> Variation:
     blur = (torch.rand(count, generator=random) * 2 - 1).clamp(min=0) * BLUR
     shade = torch.randn(count, 1, 4, 4, generator=random) * SHADE
     chance = torch.rand(count, generator=random)
-    return Variation(matrix, tone[0], tone[1], noise, seeds, blur, shade, chance)
+    drawn = Variation(matrix, tone[0], tone[1], noise, seeds, blur, shade, chance)
+    return _randomised(drawn, random) if randomise else drawn
+
+
+def _randomised(drawn: Variation, random: torch.Generator) -> Variation:
+    """A variation with smaller heads and curves of grey values."""
+    count = len(drawn.chance)
+
+    def half_of_them() -> Tensor:
+        """0 for half of the pictures, 0…1 for the others."""
+        return (torch.rand(count, generator=random) * 2 - 1).clamp(min=0)
+
+    # The matrix goes from the square to the picture, so that a larger one shows a smaller head.
+    smaller = (half_of_them() * SMALLER).exp()
+    matrix = torch.cat([drawn.matrix[:, :, :2] * smaller[:, None, None], drawn.matrix[:, :, 2:]], 2)
+    identity, share = torch.linspace(0, 1, TONES), half_of_them()[:, None]
+    tones = identity + share * (torch.rand(count, TONES, generator=random) - identity)
+    tones[:, 0] = 0  # air stays black
+    shade = drawn.shade * torch.rand(count, 1, 1, 1, generator=random)
+    return replace(drawn, matrix=matrix, tones=tones, shade=shade)
 
 
 def vary(
@@ -95,12 +127,25 @@ def vary(
     With `degrade` sharpness and shading vary too.
     """
     device = squares.device
-    x = _moved(squares.float() / 255, variation, side)
-    x = x.clamp(0, 1) ** variation.gamma.to(device) * variation.gain.to(device)
+    x = _moved(squares.float() / 255, variation, side).clamp(0, 1)
+    if variation.tones is not None:
+        x = _toned(x, variation.tones.to(device))
+    x = x ** variation.gamma.to(device) * variation.gain.to(device)
     if degrade:
-        x = _blurred(x, variation.blur.to(device)) * _shading(x, variation.shade.to(device))
+        x = _blurred(x, variation.blur.to(device))
+    if degrade or variation.tones is not None:
+        x = x * _shading(x, variation.shade.to(device))
     x = x + _noise(x, variation.seeds) * variation.noise.to(device)
     return x.clamp(0, 1) * 255
+
+
+def _toned(x: Tensor, tones: Tensor) -> Tensor:
+    """Grey values x (B, 1, S, S) of 0…1 on the curves through evenly spaced knots (B, K)."""
+    places = x * (tones.shape[1] - 1)
+    found = torch.zeros_like(x)
+    for knot, value in enumerate(tones.T):
+        found += (1 - (places - knot).abs()).clamp(min=0) * value[:, None, None, None]
+    return found
 
 
 def _blurred(x: Tensor, sigma: Tensor) -> Tensor:

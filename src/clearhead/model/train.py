@@ -201,7 +201,8 @@ class Training:
             group["lr"] = learning_rate(recipe, epoch * steps + number, recipe.epochs * steps)
         place = self.fabric.global_rank
         torch.manual_seed(seed_of(recipe.seed, DROPOUT, epoch, number, place))
-        varied = draw_variation(len(rows), seed_of(recipe.seed, VARIATION, epoch, number))
+        seed = seed_of(recipe.seed, VARIATION, epoch, number)
+        varied = draw_variation(len(rows), seed, randomise=recipe.randomise)
         news = self._gradient(rows, varied, side_of(recipe, epoch))
         self.optimiser.step()
         self.optimiser.zero_grad()

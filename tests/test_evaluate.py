@@ -74,6 +74,26 @@ def test_another_set_is_scored_as_its_own_classes_say(run: Run, tmp_path: Path) 
     assert not (run.folder / "evaluation" / "train").exists()
 
 
+def test_another_set_has_a_page_of_its_own(run: Run, tmp_path: Path) -> None:
+    other = disc_folder(tmp_path / "abroad", counts=(4, 4, 8), seed=9)
+    with pytest.raises(RunError, match=r"not evaluated on abroad yet.*--on MANIFEST"):
+        report(run, on=other)
+    evaluate(run, on=other, resamples=50)
+    page = report(run, on=other)
+    html = page.read_text(encoding="utf-8")
+    assert page == run.folder / "report-abroad.html"
+    assert not (run.folder / "report.html").exists()
+    assert "Accuracy on the abroad set" in html
+    assert "The abroad set." in html
+    assert "abroad split" not in html
+    assert html.count("data:image/png;base64,") == 8
+    assert (run.folder / "figures" / "abroad" / "confusion.png").exists()
+    strange = disc_folder(tmp_path / "again" / "abroad", counts=(1, 1, 1), seed=8)
+    renamed = strange.with_columns(source=[f"x{row}.png" for row in range(len(strange))])
+    with pytest.raises(RunError, match="another set called abroad"):
+        report(run, on=renamed)
+
+
 def test_of_a_set_of_one_class_no_score_to_beat_is_told(run: Run, tmp_path: Path) -> None:
     other = disc_folder(tmp_path / "test", counts=(0, 0, 8), seed=9)
     alone = other.take(np.flatnonzero(other.labels() == 0))
@@ -82,6 +102,7 @@ def test_of_a_set_of_one_class_no_score_to_beat_is_told(run: Run, tmp_path: Path
     assert found.baseline is None
     told = " ".join(line.text for line in statements(found))
     assert f"None of them is “{run.classes[1]}”" in told
+    assert f"None of them is “{run.classes[1]}”" in report(run, on=alone).read_text()
 
 
 def test_pictures_that_were_learnt_from_are_no_other_set(run: Run) -> None:

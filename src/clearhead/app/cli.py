@@ -574,7 +574,7 @@ def evaluate(
     lines += ["", *triage_words.table(scores), ""]
     further = f"clearhead report {run}"
     if on is not None:
-        further = " ".join(["clearhead audit", str(run), "--on", str(on), *map(_as, pairs)])
+        further = " ".join([further, "--on", str(on), *map(_as, pairs)])
     _say(as_json, scores.to_json(), *lines, f"next: {further}")
 
 
@@ -893,13 +893,14 @@ def audit(
     from clearhead.audits.audit import audit, known_audits
     from clearhead.audits.check import FAILED
     from clearhead.data.manifest import load_manifest
+    from clearhead.model.evaluate import name_of
     from clearhead.model.shipped import run_at
 
     known_audits(only)  # before the long work
     opened = run_at(run)
-    folder = _folder(out, run / "audit" / (how["split"] if on is None else on.stem))
-    progress = progress_for(quiet=quiet)
     other = None if on is None else load_manifest(on)
+    folder = _folder(out, run / "audit" / (how["split"] if other is None else name_of(other)))
+    progress = progress_for(quiet=quiet)
     found = audit(opened, only=only, on=other, named=_named(pairs), progress=progress, **how)
     _say_audit(found, folder, "audit", as_json, quiet)
     sys.exit(FAILED if found.failed else 0)
@@ -1019,16 +1020,24 @@ def selftest(out: Path, faults: tuple[str, ...], quiet: bool, as_json: bool, **h
     show_default=True,
     help="the evaluated rows to show",
 )
+@click.option("--on", type=FILE, default=None, help="manifest of another set that it was scored on")
+@ON_AS
 @_talk
-def report(run: Path, split: str, quiet: bool, as_json: bool) -> None:
+def report(
+    run: Path, split: str, on: Path | None, pairs: tuple[str, ...], quiet: bool, as_json: bool
+) -> None:
     """Draw RUN's figures and write its page, one HTML file that opens offline.
 
-    **Example:** `clearhead report runs/first`
+    **Examples:** `clearhead report runs/first` ·
+    `clearhead report runs/first --on ours.parquet --as meningioma="Brain Tumor"`
     """
+    from clearhead.data.manifest import load_manifest
     from clearhead.deliver.report import report
     from clearhead.model.run import open_run
 
-    page = report(open_run(run), split=split, progress=progress_for(quiet=quiet))
+    other = None if on is None else load_manifest(on)
+    named, progress = _named(pairs), progress_for(quiet=quiet)
+    page = report(open_run(run), split=split, on=other, named=named, progress=progress)
     _say(as_json, {"page": str(page)}, f"{page}")
 
 

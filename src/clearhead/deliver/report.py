@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from PIL import Image
 
 from clearhead.data.cache import load_scan
 from clearhead.data.copies import copy_report
+from clearhead.data.manifest import as_classes
+from clearhead.deliver import verdict
 from clearhead.deliver.curves import (
     confusion_matrix,
     reliability_diagram,
@@ -27,11 +30,17 @@ from clearhead.deliver.diagram import net_diagram
 from clearhead.deliver.layers import layers_of
 from clearhead.deliver.overlay import Case, contact_sheet
 from clearhead.deliver.page import DataSummary, Origin, Page, Picture, render_page
+from clearhead.errors import RunError
 from clearhead.files import read_json, write_text
 from clearhead.heat.explain import explain_scans
 from clearhead.heat.scale import PERCENTILE, display_scale
 from clearhead.measure.scores import Evaluation, absent_class
-from clearhead.model.evaluate import load_evaluation, load_predictions
+from clearhead.model.evaluate import (
+    evaluate_command,
+    load_evaluation,
+    load_predictions,
+    name_of,
+)
 from clearhead.model.run import Run
 from clearhead.types import SPLITS, Finding, Manifest, Progress, silent
 
@@ -46,29 +55,47 @@ RULE = (
 """How the cases of the contact sheet are chosen; shown beside it."""
 
 
-def report(run: Run, *, split: str = "test", progress: Progress = silent) -> Path:
-    """Draw the run's figures and write `report.html` in its folder; returns the page's path.
+def report(
+    run: Run,
+    *,
+    split: str = "test",
+    on: Manifest | None = None,
+    named: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Draw the run's figures and write its page in its folder; returns the page's path.
 
-    Figures go to `figures/`. Errors: `RunError` where the split isn't evaluated yet.
+    Of the evaluation on a split, or on another set `on`, of which `named` tells what class of the
+    run a label stands for. The page is `report.html` and its figures go to `figures/`; of another
+    split or set than `test` they are `report-NAME.html` and `figures/NAME/`. Errors: `RunError`
+    where it isn't evaluated on that yet, `ManifestError` where classes don't fit.
     """
-    evaluation = load_evaluation(run, split)
-    manifest = run.manifest()
-    drawn = []
-    steps = list(_figures(run, manifest, evaluation))
-    for title, caption, name, draw in progress(steps, total=len(steps), label="figures"):
-        path = run.folder / "figures" / f"{name}.png"
+    manifest, name = run.manifest(), split if on is None else name_of(on)
+    rows = manifest if on is None else as_classes(on, run.classes, named or {})
+    evaluation = load_evaluation(run, name)
+    table = load_predictions(run, name)
+    unknown = set(table["source"].to_pylist()) - set(rows.column("source"))
+    if unknown:
+        raise RunError(
+            f"{run.folder} was evaluated on another set called {name}, with {min(unknown)}: "
+            f"`{evaluate_command(run, name)}`"
+        )
+    drawn, folder = [], run.folder / "figures"
+    steps = list(_figures(run, rows, evaluation, table))
+    for title, caption, figure, draw in progress(steps, total=len(steps), label="figures"):
+        path = (folder if name == "test" else folder / name) / f"{figure}.png"
         save_figure(draw(), path)
         drawn.append(Picture(title, caption, path.read_bytes()))
     page = Page(
-        title=f"{run.folder.resolve().name}",
+        title=run.folder.resolve().name + ("" if on is None else f" on {name}"),
         origin=_origin(run),
         recipe=run.recipe,
-        data=_summary(manifest),
+        data=_summary(manifest) if on is None else _with(_summary(manifest), name, rows),
         evaluation=evaluation,
         figures=drawn,
-        findings=audited(run, split),
+        findings=audited(run, name),
     )
-    target = run.folder / "report.html"
+    target = run.folder / ("report.html" if name == "test" else f"report-{name}.html")
     write_text(target, render_page(page))
     return target
 
@@ -90,10 +117,9 @@ def _frozen(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _figures(
-    run: Run, manifest: Manifest, evaluation: Evaluation
+    run: Run, manifest: Manifest, evaluation: Evaluation, table: pa.Table
 ) -> Iterator[tuple[str, str, str, Any]]:
     """Title, caption, file name and drawing function of each figure."""
-    table = load_predictions(run, evaluation.split)
     labels, probabilities = _predicted(table, run.classes)
     scale = display_scale(run)
     yield (
@@ -110,7 +136,7 @@ def _figures(
     )
     yield (
         "Confusion matrix",
-        f"Pictures of the {evaluation.split} split by true class and call.",
+        f"Pictures of {verdict.name_of_set(evaluation)} by true class and call.",
         "confusion",
         lambda: confusion_matrix(evaluation.per_file.confusion, run.classes),
     )
@@ -157,8 +183,8 @@ def _trust(evaluation: Evaluation) -> Iterator[tuple[str, str, str, Any]]:
         yield (
             "What a promise costs",
             "Fewer mistakes leave more pictures uncertain; a promise laxer than the model needs "
-            "makes some fit no class (thresholds from validation pictures, counted on the "
-            f"{evaluation.split} split).",
+            "makes some fit no class (thresholds from validation pictures, counted on "
+            f"{verdict.name_of_set(evaluation)}).",
             "triage",
             lambda: triage_chart(triage),
         )
@@ -234,6 +260,13 @@ def _origin(run: Run) -> Origin:
         device=device,
         versions=versions,
     )
+
+
+def _with(data: DataSummary, name: str, rows: Manifest) -> DataSummary:
+    """The data of a run, and the other set that it was scored on."""
+    label = rows.column("label")
+    counts = {each: int(np.sum(label == each)) for each in rows.classes}
+    return replace(data, files={**data.files, name: counts})
 
 
 def _summary(manifest: Manifest) -> DataSummary:

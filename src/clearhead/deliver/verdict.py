@@ -92,6 +92,12 @@ def headline(evaluation: Evaluation) -> str:
     return f"{words}; file facts alone reach {percent(beat.value)}."
 
 
+def name_of_set(evaluation: Evaluation) -> str:
+    """What the pictures of an evaluation are called in a sentence."""
+    kind = "split" if evaluation.split in SPLITS else "set"
+    return f"the {evaluation.split} {kind}"
+
+
 def counts_groups(evaluation: Evaluation) -> bool:
     """Whether counting groups differs from counting files."""
     return evaluation.groups < evaluation.files

@@ -158,15 +158,22 @@ def load_evaluation(run: Run, split: str = "test") -> Evaluation:
     path = evaluation_folder(run, split) / "scores.json"
     if not path.exists():
         raise RunError(
-            f"{run.folder} is not evaluated on {split} yet: `clearhead evaluate {run.folder}`"
+            f"{run.folder} is not evaluated on {split} yet: `{evaluate_command(run, split)}`"
         )
     found = Evaluation.from_json(read_json(path))
     if (found.triage and found.triage.calibration) != run.calibration():
         raise RunError(
             f"{run.folder} was calibrated anew after it was evaluated on {split}: "
-            f"`clearhead evaluate {run.folder}`"
+            f"`{evaluate_command(run, split)}`"
         )
     return found
+
+
+def evaluate_command(run: Run, split: str) -> str:
+    """What to type so that a split, or another set of that name, is evaluated."""
+    if split in SPLITS:
+        return f"clearhead evaluate {run.folder}" + ("" if split == "test" else f" --split {split}")
+    return f"clearhead evaluate {run.folder} --on MANIFEST"
 
 
 def load_predictions(run: Run, split: str = "test") -> pa.Table:

@@ -37,9 +37,9 @@ from clearhead.types import Manifest, Recipe
 TUMOUR, HEALTHY = "Brain Tumor", "Healthy"
 
 RECIPE = Recipe.preset(
-    "evidence", size_px=160, epochs=20, phantoms=600, counterfactual=0.15, precision="bf16-mixed"
+    "evidence", size_px=160, epochs=30, phantoms=600, counterfactual=0.15, precision="bf16-mixed"
 )
-"""How the weights in the package were made; their card says what has changed since."""
+"""How the weights in the package were made."""
 
 
 def main() -> None:

@@ -76,7 +76,8 @@ def draw_variation(count: int, seed: int, *, randomise: bool = False) -> Variati
     With `randomise` half of the heads are smaller still, and of half the grey values follow a
     random curve, which may turn their order round: the contrasts of scanners that aren't there.
     What is varied without it varies as without it.
-    Source: Billot et al., "SynthSeg", Medical Image Analysis 2023, for random contrasts.
+    Source of the idea: Billot et al., "SynthSeg", Medical Image Analysis 2023, who draw a random
+    contrast for every picture that they generate.
     """
     random = torch.Generator().manual_seed(seed)
 

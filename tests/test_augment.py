@@ -126,6 +126,8 @@ def test_shading_is_a_smooth_factor_around_1() -> None:
     knots[..., 2:] = 0.4
     grey = torch.full((1, 1, 64, 64), 100, dtype=torch.uint8)
     found = vary(grey, still(1, shade=knots), degrade=True)[0, 0] / 100
+    plain = still(1, shade=knots, tones=torch.linspace(0, 1, 5)[None])
+    torch.testing.assert_close(vary(grey, plain)[0, 0] / 100, found)  # randomised: the same way
     assert found[:, :8].mean() == pytest.approx(math.exp(-0.2), abs=0.03)
     assert found[:, -8:].mean() == pytest.approx(math.exp(0.2), abs=0.03)
     assert float(found.diff(dim=1).abs().max()) < 0.05

@@ -396,7 +396,8 @@ def score_chart(evaluation: Evaluation) -> Figure:
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     figure.supxlabel(
-        f"{evaluation.split.capitalize()} set, lines are {100 * evaluation.level:g}{NBSP}% "
+        f"{evaluation.split[:1].upper()}{evaluation.split[1:]} set, "
+        f"lines are {100 * evaluation.level:g}{NBSP}% "
         f"intervals over groups; positive class: {shortened(evaluation.positive, 1.6)}",
         fontsize=SMALL_PT,
     )

@@ -455,10 +455,13 @@ def _foot(
     contour: float | None,
     room_in: float,
 ) -> list[str]:
-    """The lines under a triptych: what its outlines mean, and where the picture came from."""
+    """The lines under a triptych: what its outlines mean, and the file's name.
+
+    Not its folders: the picture is shown to others, and folders are often called after people.
+    """
     outlines = _outline_words(mask, contour, explanation.unit)
     lines = wrapped(outlines, room_in, lines=2) if outlines else []
-    return [*lines, shortened(scan.source, room_in)]
+    return [*lines, shortened(scan.source.replace("\\", "/").rsplit("/", 1)[-1], room_in)]
 
 
 def _shape(scan: Scan) -> tuple[int, int]:

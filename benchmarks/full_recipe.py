@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--masks", type=Path, help="CSV of tumour masks")
+    parser.add_argument("--keep", type=Path, help="new folder for the manifest and the run")
     parser.add_argument("training", nargs="*", help="flags of `clearhead train`")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -39,6 +41,8 @@ def main() -> None:
         took = {name: seconds(name, words, work / "cache") for name, words in stages.items()}
         made, rows = open_run(run), load_manifest(manifest)
         epochs = made.history()
+        if options.keep:
+            shutil.copytree(work, options.keep, ignore=shutil.ignore_patterns("cache"))
     whole = sum(took.values())
     for name, value in took.items():
         print(f"{name:9} {value:7.1f} s")

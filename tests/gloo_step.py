@@ -37,7 +37,8 @@ def main(manifest: Path, recipe_path: Path, out: Path, meeting: Path | None = No
             assert value.grad is not None
             gradients[name] = value.grad.clone()
 
-    training.optimiser.step = keep
+    for optimiser in training.optimisers:
+        optimiser.step = keep
     rows = batches(training.parts["train"], recipe, 0)[0]
     news = training.step(rows, epoch=0, number=0, steps=1)
     if fabric.is_global_zero:

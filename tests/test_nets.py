@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import pytest
@@ -9,7 +10,16 @@ import torch
 from torch import nn
 
 from clearhead.model.classifier import build
-from clearhead.model.nets import NETS, CompactNet, GreyConv2d, GroupNorm, Net, ReportNet
+from clearhead.model.nets import (
+    NETS,
+    CompactNet,
+    EvidenceNet,
+    GreyConv2d,
+    GroupNorm,
+    Net,
+    ReportNet,
+    StandardConv2d,
+)
 from clearhead.types import Recipe
 
 
@@ -92,6 +102,64 @@ def test_narrow_groups_have_the_gradient_of_torch(
     for own, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(own.double(), other.double(), rtol=rtol, atol=atol)
     assert ours[0].is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("inputs", [1, 5])
+def test_standardised_filters_are_those_of_the_literal_formula(inputs: int) -> None:
+    torch.manual_seed(0)
+    conv = StandardConv2d(inputs, 4, 3, 2)
+    with torch.no_grad():
+        conv.gain.normal_()
+        conv.bias.normal_()
+    x = torch.rand(2, inputs, 9, 11)
+    right = torch.empty_like(conv(x))
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    for channel, row in enumerate(conv.weight):
+        own = row.view(3, 3, inputs).permute(2, 0, 1)
+        filter_ = own - own.mean() if inputs > 1 else own
+        filter_ = (
+            (2 / (1 - 1 / math.pi)) ** 0.5
+            * conv.gain[channel]
+            * filter_
+            / (filter_.norm() ** 2 + 1e-4).sqrt()
+        )
+        for down in range(right.shape[2]):
+            for across in range(right.shape[3]):
+                seen = padded[:, :, 2 * down : 2 * down + 3, 2 * across : 2 * across + 3]
+                value = (seen * filter_).sum((1, 2, 3)) + conv.bias[channel]
+                right[:, channel, down, across] = value
+    torch.testing.assert_close(conv(x), right, rtol=1e-4, atol=1e-5)
+
+
+def test_standardised_filters_keep_the_spread_of_rectified_maps() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 64, 24, 24)
+    for _ in range(4):
+        x = StandardConv2d(64, 64, 3)(torch.relu(x))[:, :, 1:-1, 1:-1]
+        assert float(x.detach().std()) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize(("norm", "knows"), [("group", True), ("weight", False)])
+def test_what_a_place_knows_of_far_ones(norm: str, knows: bool) -> None:
+    torch.manual_seed(0)
+    net = EvidenceNet(2, absent=1, norm=norm).eval()
+    for value in net.parameters():
+        nn.init.normal_(value, 0.3, 0.3)  # as they are made, residual blocks say nothing
+    x = torch.rand(1, 1, 192, 192)
+    changed = x.clone()
+    changed[:, :, :20] = 0
+    before, after = (net.features(each)[0, 0, 24:] for each in (x, changed))
+    assert bool((before != after).any()) == knows
+
+
+@pytest.mark.parametrize("name", ["compact", "evidence"])
+def test_nets_without_normalised_maps_have_the_same_seam(name: str) -> None:
+    torch.manual_seed(0)
+    net = NETS[name](3, size_px=96, dropout=0.5, norm="weight").eval()
+    x = torch.rand(2, 1, 96, 96)
+    seam = cast(Net, net)
+    torch.testing.assert_close(net(x), seam.head(seam.features(x)))
+    assert count(net) == count(NETS[name](3, size_px=96))
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -75,7 +75,7 @@ class StopAfter:
             yield item
 
 
-@pytest.mark.parametrize("preset", ["compact", "report"])
+@pytest.mark.parametrize("preset", ["compact", "evidence", "report"])
 def test_two_runs_give_identical_weights_and_another_seed_others(
     discs: Manifest, tmp_path: Path, preset: str
 ) -> None:
@@ -88,9 +88,11 @@ def test_two_runs_give_identical_weights_and_another_seed_others(
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("steps", [2, 3, 5])
-def test_resume_equals_never_having_stopped(discs: Manifest, tmp_path: Path, steps: int) -> None:
-    recipe = small(dropout=0.3)  # dropout and augmentation both draw random numbers
+@pytest.mark.parametrize(("preset", "steps"), [("compact", 2), ("compact", 5), ("evidence", 3)])
+def test_resume_equals_never_having_stopped(
+    discs: Manifest, tmp_path: Path, preset: str, steps: int
+) -> None:
+    recipe = small(preset, dropout=0.3)  # dropout and augmentation both draw random numbers
     whole = train(discs, recipe, tmp_path / "whole")
     with pytest.raises(Interrupted, match="stopped in epoch"):
         train(discs, recipe, tmp_path / "broken", progress=StopAfter(steps))
@@ -259,7 +261,8 @@ def test_a_progressive_training_sees_smaller_pictures_first(
 ) -> None:
     recipe = small(preset, epochs=5, progressive=0.5, augment=augment)
     sides = [side_of(recipe, epoch) for epoch in range(5)]
-    assert sides == [40, 40, 40, 64, 64]
+    assert sides == [40, 40, 64, 64, 64]
+    assert side_of(dataclasses.replace(recipe, epochs=1), 0) == 64
     assert side_of(dataclasses.replace(recipe, progressive=0.0), 0) == 64
     training = Training(launch(device="cpu"), discs, recipe, tmp_path, silent)
     shown: list[int] = []
@@ -278,6 +281,56 @@ def test_a_progressive_training_sees_smaller_pictures_first(
 def test_the_reports_net_has_one_size() -> None:
     with pytest.raises(RecipeError, match="its dense layer takes pictures of one size alone"):
         small("report", progressive=0.5)
+    with pytest.raises(RecipeError, match="which normalises nothing"):
+        small("report", norm="weight")
+
+
+def test_muon_takes_steps_of_adamws_length_that_are_orthogonal(
+    discs: Manifest, tmp_path: Path
+) -> None:
+    recipe = small("evidence", weight_decay=0.0, progressive=0.0, warmup=0.0)
+    training = Training(launch(device="cpu"), discs, recipe, tmp_path, silent)
+    named = dict(training.classifier.named_parameters())
+    taken = [
+        {id(value) for group in each.param_groups for value in group["params"]}
+        for each in training.optimisers
+    ]
+    assert not taken[0] & taken[1]
+    assert taken[0] | taken[1] == {id(value) for value in named.values()}
+    filters = {name: value for name, value in named.items() if id(value) in taken[1]}
+    assert {"_net.stem.2.weight", "_net.body.0.weight", "_net.fine.weight"} <= filters.keys()
+    assert "_net.stem.0.weight" not in filters  # it reads the picture
+    before = {name: value.detach().clone() for name, value in filters.items()}
+    gradients: dict[str, torch.Tensor] = {}
+
+    def keep(*_: object) -> None:
+        for name, value in filters.items():
+            assert value.grad is not None
+            gradients[name] = value.grad.clone()
+
+    told = training.optimisers[1].register_step_pre_hook(keep)
+    training.step(batches(training.parts["train"], recipe, 0)[0], epoch=0, number=0, steps=1)
+    told.remove()
+    for name, value in filters.items():
+        step = (before[name] - value.detach()) / recipe.learning_rate
+        gradient = gradients[name]
+        if not gradient.any():  # behind a gain of 0 nothing is learnt yet
+            continue
+        spread = torch.linalg.svdvals(step) / (0.2 * max(step.shape) ** 0.5)
+        left, strength, right = torch.linalg.svd(gradient, full_matrices=False)
+        strong = strength > 0.05 * strength[0]  # weaker ones are brought to 1 in part alone
+        assert 0.5 < spread.max() < 1.3
+        along = torch.einsum("or,oi,ri->r", left, step, right) / (0.2 * max(step.shape) ** 0.5)
+        assert along[strong].min() > 0.5
+        # As long as a step of Adam's, which is 0.2 a weight in the long run.
+        assert 0.05 < float(step.square().mean().sqrt()) < 0.3
+
+
+def test_muon_is_for_normalised_filters() -> None:
+    with pytest.raises(RecipeError, match="optimiser is 'muon' and norm 'group'"):
+        small("evidence", norm="group")
+    with pytest.raises(RecipeError, match="optimiser is 'muon' and norm 'group'"):
+        small("compact", optimiser="muon")
 
 
 def test_early_stop_ends_when_nothing_improves(discs: Manifest, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_presets_are_the_reports_settings_and_ours() -> None:
     assert (report.net, report.fit, report.size_px) == ("report", "stretch", 256)
     assert (report.epochs, report.batch, report.optimiser) == (15, 64, "adam")
     assert (report.dropout, report.augment, report.weights) == (0.5, False, "last")
-    assert Recipe.preset("compact") == Recipe()
+    assert Recipe.preset("compact") == Recipe(progressive=0.5)
     assert Recipe.preset("compact", epochs=3).epochs == 3
     with pytest.raises(RecipeError, match="no preset is called 'huge'"):
         Recipe.preset("huge")

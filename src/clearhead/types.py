@@ -265,11 +265,22 @@ class Recipe:
     size_px: int = setting(160, "side of the square the net sees, in pixels", minimum=32)
     epochs: int = setting(16, "passes over the training pictures", minimum=1)
     batch: int = setting(32, "pictures per step, over all processes", minimum=1)
-    optimiser: str = setting("adamw", "optimiser", choices=("adam", "adamw"))
+    optimiser: str = setting(
+        "adamw",
+        "optimiser; muon makes the steps of normalised filters (norm `weight`) orthogonal, which "
+        "learns more in an epoch, and leaves all else to adamw",
+        choices=("adam", "adamw", "muon"),
+    )
     learning_rate: float = setting(2e-3, "peak learning rate", minimum=0.0)
     weight_decay: float = setting(0.02, "decoupled weight decay (adamw)", minimum=0.0)
     schedule: str = setting("cosine", "learning rate over time", choices=("constant", "cosine"))
     warmup: float = setting(0.1, "share of all steps in which the rate rises", minimum=0.0)
+    norm: str = setting(
+        "group",
+        "what keeps maps in range, apart from the report's net: normalising them over groups of "
+        "channels and the whole plane, or their filters, so that places know nothing of far ones",
+        choices=("group", "weight"),
+    )
     dropout: float = setting(0.1, "share of features dropped before the last layer", minimum=0.0)
     label_smoothing: float = setting(0.05, "probability moved off the true class", minimum=0.0)
     mask_weight: float = setting(
@@ -338,15 +349,24 @@ class Recipe:
         for name in ("counterfactual", "progressive", "warmup"):
             if not getattr(self, name) <= 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}: expected a share of at most 1")
+        if self.norm != "group" and self.net == "report":
+            raise RecipeError(
+                f"norm is {self.norm!r} and net 'report', which normalises nothing: leave it out"
+            )
+        if self.optimiser == "muon" and self.norm != "weight":
+            raise RecipeError(
+                f"optimiser is 'muon' and norm {self.norm!r}: muon is for normalised filters, set "
+                "norm to 'weight' or optimiser to 'adamw'"
+            )
         if self.progressive and self.net == "report":
             raise RecipeError(
                 f"progressive is {self.progressive} and net 'report': its dense layer takes "
-                "pictures of one size alone"
+                "pictures of one size alone: set progressive to 0, or take preset 'report'"
             )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Recipe:
-        """The settings called `name` (`report` or `compact`), with `changes` on top."""
+        """The settings called `name` in `PRESETS`, with `changes` on top."""
         if name not in PRESETS:
             raise RecipeError(f"no preset is called {name!r}: expected {', '.join(PRESETS)}")
         return cls.of({**PRESETS[name], **changes})
@@ -377,9 +397,11 @@ def _check_setting(item: dataclasses.Field[Any], value: Any) -> None:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "compact": {},
+    "compact": {"progressive": 0.5},
     "evidence": {
         "net": "evidence",
+        "norm": "weight",
+        "optimiser": "muon",
         "size_px": 192,
         "mask_weight": 1.0,
         "sampling": "pictures",

@@ -60,7 +60,8 @@ def demo(
     checked = check(manifest_path, seed=seed, progress=progress)
     where = save_audit(checked, out / "heads-check")
     say(f"check     {audit_words.headline(checked)} {where}")
-    recipe = Recipe.preset("compact", size_px=SIZE_PX, epochs=EPOCHS, batch=BATCH, seed=seed)
+    changes = {"size_px": SIZE_PX, "epochs": EPOCHS, "batch": BATCH, "progressive": 0.0}
+    recipe = Recipe.preset("compact", **changes, seed=seed)
     say(f"train     preset compact at {SIZE_PX} px, {EPOCHS} epochs, in {out / 'run'}")
     run = train(manifest, recipe, out / "run", device="auto", progress=progress)
     scores = evaluate(run, progress=progress)

@@ -44,7 +44,9 @@ RECIPES = {
     "report": Recipe.preset(
         "report", fit="stretch", size_px=128, epochs=12, batch=16, augment=False
     ),
-    "compact": Recipe.preset("compact", fit="stretch", size_px=96, epochs=36, batch=16),
+    "compact": Recipe.preset(
+        "compact", fit="stretch", size_px=96, epochs=36, batch=16, progressive=0.0
+    ),
 }
 """The trainings; clean heads are given to both, a fault to the first alone."""
 

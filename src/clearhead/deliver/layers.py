@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from clearhead.deliver.diagram import Layer
 from clearhead.model.classifier import build
-from clearhead.model.nets import Residual
+from clearhead.model.nets import Residual, StandardConv2d
 from clearhead.types import Recipe
 
-_ONE = nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.Dropout | nn.Dropout2d | Residual | nn.GroupNorm
+_CONV = nn.Conv2d | StandardConv2d
+_ONE = _CONV | nn.Linear | nn.MaxPool2d | nn.Dropout | nn.Dropout2d | Residual | nn.GroupNorm
 """Modules that are drawn as one layer; what is inside of them isn't drawn again."""
 
 
@@ -49,7 +50,7 @@ def _noting(found: list[Layer], name: str):  # type: ignore[no-untyped-def]  # t
 
 
 def _kind(module: nn.Module) -> str:
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, _CONV):
         stride = f", stride {module.stride[0]}" if module.stride[0] > 1 else ""
         return f"conv {module.kernel_size[0]}×{module.kernel_size[1]}{stride}"
     if isinstance(module, nn.MaxPool2d):

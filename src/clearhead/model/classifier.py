@@ -102,7 +102,9 @@ def build(recipe: Recipe, classes: int, *, absent: int | None = None) -> Classif
     `absent` is the class that means that nothing was found, for nets that give it no map.
     The report feeds [0, 1]; other nets get inputs around 0 (mean and spread of a drawn head).
     """
-    more = {"absent": absent} if recipe.net == "evidence" else {}
+    more: dict[str, Any] = {} if recipe.net == "report" else {"norm": recipe.norm}
+    if recipe.net == "evidence":
+        more["absent"] = absent
     net = NETS[recipe.net](classes, size_px=recipe.size_px, dropout=recipe.dropout, **more)
     spread = {"mean": 0.0, "std": 1.0} if recipe.net == "report" else {"mean": 0.25, "std": 0.25}
     classifier = Classifier(net, **spread)

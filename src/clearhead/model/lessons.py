@@ -117,7 +117,7 @@ def side_of(recipe: Recipe, epoch: int) -> int:
     A multiple of 8, the coarsest stride of our nets.
     Source: Tan and Le, "EfficientNetV2: smaller models and faster training", ICML 2021.
     """
-    if epoch >= recipe.progressive * recipe.epochs:
+    if epoch >= int(recipe.progressive * recipe.epochs):  # a single epoch sees them as they are
         return recipe.size_px
     return max(8, 8 * round(recipe.size_px * SMALL / 8))
 

@@ -12,10 +12,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clearhead.data.manifest import load_manifest, save_manifest
@@ -37,6 +38,7 @@ from clearhead.model.lessons import (
     side_of,
 )
 from clearhead.model.memory import keep_freed_memory
+from clearhead.model.nets import StandardConv2d
 from clearhead.model.run import (
     Run,
     load_state,
@@ -62,7 +64,7 @@ SAVE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training has come: all that `state.pt` holds besides weights and optimiser."""
+    """How far a training has come: all that `state.pt` holds besides weights and optimisers."""
 
     epoch: int = 0
     step: int = 0
@@ -116,12 +118,13 @@ def resume(out: Path, *, device: str = "auto", progress: Progress = silent) -> R
     if state is None:
         return training.run(Position())
     training.classifier.load_state_dict(state["model"])
-    training.optimiser.load_state_dict(state["optimiser"])
+    for optimiser, kept in zip(training.optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(kept)
     return training.run(Position(**state["position"]))
 
 
 class Training:
-    """What the loop holds on to: model, optimiser, pictures."""
+    """What the loop holds on to: model, optimisers, pictures."""
 
     def __init__(
         self, fabric: Fabric, manifest: Manifest, recipe: Recipe, out: Path, progress: Progress
@@ -140,8 +143,8 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed))
             self.classifier = build(recipe, len(self.classes), absent=self.parts["train"].absent)
-        self.model, self.optimiser = fabric.setup(
-            self.classifier, _optimiser(self.classifier, recipe)
+        self.model, *self.optimisers = fabric.setup(
+            self.classifier, *optimisers(self.classifier, recipe)
         )
         self.model.mark_forward_method("seen")
         self.chunk = CHUNK if fabric.device.type == "cpu" else max(recipe.batch, 256)
@@ -195,17 +198,21 @@ class Training:
         return self._validated(at, sums, started)
 
     def step(self, rows: Tensor, *, epoch: int, number: int, steps: int) -> Tensor:
-        """One optimiser step on the global batch `rows`; returns loss, correct and count (3,)."""
+        """One step on the global batch `rows`; returns loss, correct and count (3,)."""
         recipe = self.recipe
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, epoch * steps + number, recipe.epochs * steps)
+        rate = learning_rate(recipe, epoch * steps + number, recipe.epochs * steps)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         place = self.fabric.global_rank
         torch.manual_seed(seed_of(recipe.seed, DROPOUT, epoch, number, place))
         seed = seed_of(recipe.seed, VARIATION, epoch, number)
         varied = draw_variation(len(rows), seed, randomise=recipe.randomise)
         news = self._gradient(rows, varied, side_of(recipe, epoch))
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        for optimiser in self.optimisers:
+            optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
         return summed(self.fabric, news)
 
     def _gradient(self, rows: Tensor, varied: Variation, side: int) -> Tensor:
@@ -284,7 +291,7 @@ class Training:
             "train_accuracy": float(sums[1] / sums[2]),
             "validation_loss": loss,
             "validation_accuracy": accuracy,
-            "learning_rate": float(self.optimiser.param_groups[0]["lr"]),
+            "learning_rate": float(self.optimisers[0].param_groups[0]["lr"]),
             "seconds": seconds,
         }
         if not all(math.isfinite(value) for value in row.values()):
@@ -306,7 +313,7 @@ class Training:
             write_json(self.out / "history.json", list(at.history))
             state = {
                 "model": self.classifier.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "position": asdict(at),
             }
             save_state(state, self.out / "state.pt")
@@ -340,19 +347,37 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _optimiser(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam with Keras' ε = 1e-7, or AdamW whose decay spares biases and gains."""
+def optimisers(classifier: Classifier, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Adam with Keras' ε = 1e-7; AdamW whose decay spares biases and gains; or Muon and AdamW.
+
+    Muon takes the standardised filters, each a row of a matrix, and AdamW all else. Its steps are
+    scaled to be as long as AdamW's, so that one learning rate serves both.
+    Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; the
+    scale: Liu et al., "Muon is scalable for LLM training", arXiv 2502.16982.
+    """
+    rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(
-            classifier.parameters(), lr=recipe.learning_rate, eps=1e-7, fused=True
-        )
-    matrices = [value for value in classifier.parameters() if value.ndim > 1]
-    vectors = [value for value in classifier.parameters() if value.ndim <= 1]
+        return [torch.optim.Adam(classifier.parameters(), lr=rate, eps=1e-7, fused=True)]
+    filters: list[Tensor] = []
+    if recipe.optimiser == "muon":
+        filters = [each.weight for each in classifier.modules() if _orthogonal(each)]
+    taken = {id(value) for value in filters}
+    rest = [value for value in classifier.parameters() if id(value) not in taken]
     groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [value for value in rest if value.ndim > 1], "weight_decay": decay},
+        {"params": [value for value in rest if value.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, fused=True)]
+    if filters:
+        made.append(
+            torch.optim.Muon(filters, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return made
+
+
+def _orthogonal(module: nn.Module) -> TypeGuard[StandardConv2d]:
+    """Whether the filters of a module are learnt by Muon: all but those that read the picture."""
+    return isinstance(module, StandardConv2d) and module.in_channels > 1
 
 
 def _class_weights(labels: Tensor, classes: int, recipe: Recipe) -> Tensor | None:

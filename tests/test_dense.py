@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from clearhead.data.canvas import Grid
 from clearhead.data.teachers import teachers
@@ -134,13 +135,24 @@ def test_a_mask_moves_as_its_picture_does() -> None:
         assert picture[mask > 0.9].min() > 3 * picture[mask < 0.01].max()
 
 
-def test_a_map_is_pooled_by_its_log_mean_exp_and_absence_is_0() -> None:
-    net = EvidenceNet(3, absent=1, size_px=64).eval()
-    maps = net.features(torch.rand(2, 1, 64, 64))
-    assert maps.shape == (2, 2, 16, 16)
+def literal_pool(cells: NDArray[np.float32], pooling: str) -> float:
+    """A score of the cells (h, w) of one map, straight from the words."""
+    if pooling == "exponential":
+        return math.log(np.mean(np.exp(cells)))
+    ordered = sorted(cells.flatten().tolist(), reverse=True)
+    count = max(1, round(len(ordered) / 100))
+    return sum(ordered[:count]) / count
+
+
+@pytest.mark.parametrize("pooling", ["exponential", "highest"])
+@pytest.mark.parametrize("side", [32, 64, 128])
+def test_a_map_is_pooled_and_absence_is_0(pooling: str, side: int) -> None:
+    net = EvidenceNet(3, absent=1, size_px=side, pooling=pooling).eval()
+    maps = net.features(torch.rand(2, 1, side, side))
+    assert maps.shape == (2, 2, side // 4, side // 4)
     logits = net.head(maps)
     for picture in range(2):
-        found = [math.log(np.mean(np.exp(part.detach().numpy()))) for part in maps[picture]]
+        found = [literal_pool(part.detach().numpy(), pooling) for part in maps[picture]]
         scores = np.array([found[0], 0.0, found[1]])
         assert logits[picture].detach().numpy() == pytest.approx(scores - scores.mean(), abs=1e-5)
     assert EvidenceNet(3, absent=None).features(torch.rand(1, 1, 64, 64)).shape[1] == 3

@@ -60,22 +60,26 @@ def test_maps_of_another_head_do_not_add_up() -> None:
     assert found.level == "info"
 
 
+@pytest.mark.parametrize(
+    ("pooling", "how"),
+    [("exponential", "log-mean-exp"), ("highest", "mean of the highest hundredth")],
+)
 @pytest.mark.parametrize("positive", [0, 1])
-def test_a_score_that_is_read_off_the_map_is_told(positive: int) -> None:
+def test_a_score_that_is_read_off_the_map_is_told(positive: int, pooling: str, how: str) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        net = EvidenceNet(2, absent=1 - positive, size_px=48)
+        net = EvidenceNet(2, absent=1 - positive, size_px=48, pooling=pooling)
     subject = planted_subject(classifier=Classifier(net).eval())
     subject = dataclasses.replace(subject, positive=positive)
     name = subject.classes[positive]
     found = finding(maps(subject), "maps.exact")
-    assert f"the log-mean-exp of the map of {name} is its score exactly" in found.message
+    assert f"the {how} of the map of {name} is its score exactly" in found.message
     assert found.value is not None
     assert found.value < 1e-5
     logits = subject.logits.copy()
     logits[3] += (0.2, -0.2)
     torn = dataclasses.replace(subject, logits=logits)
-    assert deviation_pooled(torn) == pytest.approx(0.4 / (2 * np.abs(logits).max()), rel=1e-3)
+    assert deviation_pooled(torn, how) == pytest.approx(0.4 / (2 * np.abs(logits).max()), rel=1e-3)
     assert "don't add up" in finding(maps(torn), "maps.exact").message
 
 

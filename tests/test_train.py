@@ -326,6 +326,11 @@ def test_muon_takes_steps_of_adamws_length_that_are_orthogonal(
         assert 0.05 < float(step.square().mean().sqrt()) < 0.3
 
 
+def test_only_maps_of_evidence_are_pooled_in_a_way_of_choice() -> None:
+    with pytest.raises(RecipeError, match="only the evidence net ends in a map that is pooled so"):
+        small("compact", pooling="highest")
+
+
 def test_muon_is_for_normalised_filters() -> None:
     with pytest.raises(RecipeError, match="optimiser is 'muon' and norm 'group'"):
         small("evidence", norm="group")

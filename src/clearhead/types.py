@@ -281,6 +281,12 @@ class Recipe:
         "channels and the whole plane, or their filters, so that places know nothing of far ones",
         choices=("group", "weight"),
     )
+    pooling: str = setting(
+        "exponential",
+        "how the map of the evidence net becomes a score: the log of the mean of exp(evidence), or "
+        "the mean of the highest hundredth of its cells",
+        choices=("exponential", "highest"),
+    )
     dropout: float = setting(0.1, "share of features dropped before the last layer", minimum=0.0)
     label_smoothing: float = setting(0.05, "probability moved off the true class", minimum=0.0)
     mask_weight: float = setting(
@@ -349,6 +355,11 @@ class Recipe:
         for name in ("counterfactual", "progressive", "warmup"):
             if not getattr(self, name) <= 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}: expected a share of at most 1")
+        if self.pooling != "exponential" and self.net != "evidence":
+            raise RecipeError(
+                f"pooling is {self.pooling!r} and net {self.net!r}: only the evidence net ends in "
+                "a map that is pooled so, leave it out"
+            )
         if self.norm != "group" and self.net == "report":
             raise RecipeError(
                 f"norm is {self.norm!r} and net 'report', which normalises nothing: leave it out"
@@ -401,13 +412,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "evidence": {
         "net": "evidence",
         "norm": "weight",
+        "pooling": "highest",
         "optimiser": "muon",
         "size_px": 192,
         "mask_weight": 1.0,
         "sampling": "pictures",
         "calibration": "bias_corrected",
-        "epochs": 60,
-        "progressive": 0.6,
+        "epochs": 32,
+        "progressive": 0.5,
         "label_smoothing": 0.0,
         "weights": "last",
     },

@@ -5,11 +5,12 @@ All of it is about the evidence for the class that is called, on the map's own g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from clearhead.audits.phrases import counted, interval, listed, percent, percent_of
 from clearhead.audits.pictures import evenly
@@ -18,7 +19,10 @@ from clearhead.audits.subject import Subject
 from clearhead.heat.cams import CAMS
 from clearhead.heat.evidence import coincide
 from clearhead.measure.groupwise import mean
+from clearhead.model.nets import TOP
 from clearhead.types import Finding
+
+Floats = NDArray[np.float64]
 
 EXACT = 1e-4
 """Largest deviation from the score, relative to the largest score, of maps that add up to it."""
@@ -76,10 +80,24 @@ def deviation(subject: Subject) -> float | None:
     return float(np.abs(rest - np.median(rest, 0)).max()) / largest
 
 
-def deviation_pooled(subject: Subject) -> float | None:
-    """The same for a net of two classes that pools its evidence by log-mean-exp.
+POOLED: dict[str, Callable[[Floats], Floats]] = {
+    "log-mean-exp": lambda cells: logsumexp(cells, 1) - np.log(cells.shape[1]),
+    "mean of the highest hundredth": lambda cells: highest(cells).mean(1),
+}
+"""Ways to make a score (B,) of the cells of maps (B, N), by their name."""
 
-    With evidence e of the positive class and its margin z it asks for z = log mean exp e; logits
+
+def highest(cells: Floats) -> Floats:
+    """The highest hundredth of the cells of each map, (B, n), of (B, N)."""
+    count = max(1, round(TOP * cells.shape[1]))
+    found: Floats = np.partition(cells, -count, axis=1)[:, -count:]
+    return found
+
+
+def deviation_pooled(subject: Subject, pooling: str) -> float | None:
+    """The same for a net of two classes that pools its evidence in one of the ways of `POOLED`.
+
+    With evidence e of the positive class and its margin z it asks for z = pool(e); logits
     that sum to 0 are half of the margin, and so is the evidence for them. A bias of calibration is
     one number more, the same in every picture.
     """
@@ -91,8 +109,7 @@ def deviation_pooled(subject: Subject) -> float | None:
     rest = np.empty(len(own))
     for rows in subject.batches(np.arange(len(subject)), "sums of the maps"):
         values = factor * subject.evidence[rows, subject.positive].astype(np.float64)
-        most = values.max((1, 2))
-        rest[rows] = own[rows] - most - np.log(np.exp(values - most[:, None, None]).mean((1, 2)))
+        rest[rows] = own[rows] - POOLED[pooling](values.reshape(len(rows), -1))
     return float(np.abs(rest - np.median(rest)).max()) / (float(np.abs(own).max()) or 1.0)
 
 
@@ -128,11 +145,11 @@ def _exact(subject: Subject) -> Finding:
             "in a cell of the map is what that cell adds to the score; the cell itself sees more "
             "of the picture than the place it lies over."
         )
-    elif (pooled := deviation_pooled(subject)) is not None and pooled <= EXACT:
-        found = pooled
+    elif (read := _read_off(subject)) is not None:
+        how, found = read
         verdict = (
-            f"; the log-mean-exp of the map of {subject.classes[subject.positive]} is its score "
-            f"exactly (largest deviation {_small(pooled)} of the largest score, in "
+            f"; the {how} of the map of {subject.classes[subject.positive]} is its score "
+            f"exactly (largest deviation {_small(found)} of the largest score, in "
             f"{counted(len(subject), 'picture')}): the call is read off the map, and map and call "
             "can't disagree. A cell sees more of the picture than the place it lies over."
         )
@@ -144,6 +161,13 @@ def _exact(subject: Subject) -> Finding:
             "decide."
         )
     return Finding("maps.exact", "info", said + verdict, found, limit=EXACT)
+
+
+def _read_off(subject: Subject) -> tuple[str, float] | None:
+    """How scores are read off the maps, and the largest deviation; None where they aren't."""
+    found = {how: deviation_pooled(subject, how) for how in POOLED}
+    exact = {how: value for how, value in found.items() if value is not None and value <= EXACT}
+    return min(exact.items(), key=lambda item: item[1], default=None)
 
 
 def _untold(subject: Subject) -> str:

@@ -42,8 +42,8 @@ def dense_loss(maps: Tensor, covers: Tensor, maybe: Tensor | None = None) -> Ten
 
     Cells with tumour and cells without count alike, whatever their number: tumours are small. A
     tumour that fills no cell is the cell that it fills most. Where there is a tumour, the share of
-    the pooled evidence Σ exp(m) that lies in it counts too, by its negative log: told cell by cell
-    alone, a map may be right nearly everywhere and hottest next to the tumour.
+    Σ exp(m) that lies in it counts too, by its negative log: told cell by cell alone, a map may be
+    right nearly everywhere and hottest next to the tumour.
 
     Where not all tumours are told, `maybe` (B, h, w) are the cells that may hold others: the
     highest of them, `DOUBT` of all, are told nothing, so that a tumour that the net has found

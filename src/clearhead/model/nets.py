@@ -364,16 +364,44 @@ class CompactNet(Backbone):
         )
 
 
+TOP = 0.01
+"""Share of the cells of a map that speak for a picture where the highest do."""
+
+
+def mean_of_highest(evidence: Tensor) -> Tensor:
+    """The mean of the highest hundredth of the cells, (B, F), of evidence (B, F, N).
+
+    Source: Durand, Thome and Cord, "WELDON: weakly supervised learning of deep convolutional neural
+    networks", CVPR 2016, of which these are the positive instances.
+    """
+    return evidence.topk(max(1, round(TOP * evidence.shape[2])), dim=2).values.mean(2)
+
+
+def log_mean_exp(evidence: Tensor) -> Tensor:
+    """The log of the mean of exp(evidence), (B, F), of evidence (B, F, N).
+
+    Source: Pinheiro and Collobert, "From image-level to pixel-level labeling with convolutional
+    networks", CVPR 2015.
+    """
+    return evidence.logsumexp(2) - math.log(evidence.shape[2])
+
+
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exponential": log_mean_exp,
+    "highest": mean_of_highest,
+}
+"""How a map of evidence becomes a score: all cells in the scale of their odds, or the highest."""
+
+
 class EvidenceNet(Backbone):
     """The backbone with a seam that is the evidence itself: a map for each class, at stride 4.
 
     `features` are maps (B, F, h, w) in logits, one for every class but the one that means that
     nothing was found (`absent`), or one for each where there is no such class. What the body has
     found at an eighth of the size is joined with the stem's finer maps (Lin et al., "Feature
-    pyramid networks for object detection", CVPR 2017). `head` pools a map by its log-mean-exp, so
-    that few cells can speak for the whole picture, gives the absent class 0 and centres the
-    logits: map and call can't disagree. Source of the pooling: Pinheiro and Collobert, "From
-    image-level to pixel-level labeling with convolutional networks", CVPR 2015.
+    pyramid networks for object detection", CVPR 2017). `head` pools a map as `POOLS` says, so that
+    few cells can speak for the whole picture, gives the absent class 0 and centres the logits: map
+    and call can't disagree.
     """
 
     JOINED = 64
@@ -386,9 +414,11 @@ class EvidenceNet(Backbone):
         size_px: int = 160,
         dropout: float = 0.1,
         norm: str = "group",
+        pooling: str = "exponential",
     ) -> None:
         super().__init__(norm=norm)
         self.absent = absent
+        self.pool = POOLS[pooling]
         self.coarse = NORMS[norm](self.WIDTH, self.JOINED, 1)
         self.fine = NORMS[norm](self.STEM, self.JOINED, 1)
         self.join = nn.Sequential(nn.ReLU(), Residual(self.JOINED, norm=norm))
@@ -407,8 +437,7 @@ class EvidenceNet(Backbone):
         return cast(Tensor, self.out(self.dropout(maps)))
 
     def head(self, maps: Tensor) -> Tensor:
-        flat = maps.flatten(2).float()
-        found = torch.logsumexp(flat, 2) - math.log(flat.shape[2])
+        found = self.pool(maps.flatten(2).float())
         if self.absent is not None:
             before, after = found[:, : self.absent], found[:, self.absent :]
             found = torch.cat([before, torch.zeros_like(found[:, :1]), after], 1)

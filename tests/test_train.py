@@ -25,7 +25,7 @@ from clearhead.model.evaluate import predict
 from clearhead.model.launch import launch
 from clearhead.model.lessons import Part, batches, side_of
 from clearhead.model.nets import Backbone
-from clearhead.model.run import load_state, open_run
+from clearhead.model.run import load_state, open_run, save_state
 from clearhead.model.stopping import Interrupted
 from clearhead.model.train import Training, learning_rate, resume, train
 from clearhead.types import Bar, Manifest, Recipe, silent
@@ -115,6 +115,15 @@ def test_interrupting_twice_is_resumable_too(discs: Manifest, tmp_path: Path) ->
         resume(tmp_path / "broken", progress=StopAfter(3))
     resume(tmp_path / "broken")
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_begun_by_an_older_version_is_not_resumed(discs: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(discs, small(), tmp_path / "run", progress=StopAfter(1))
+    state = load_state(tmp_path / "run" / "state.pt")
+    save_state({**state, "optimiser": state.pop("optimisers")[0]}, tmp_path / "run" / "state.pt")
+    with pytest.raises(RunError, match="begun by an older clearhead"):
+        resume(tmp_path / "run")
 
 
 def test_a_run_stopped_before_its_first_step_starts_over(discs: Manifest, tmp_path: Path) -> None:

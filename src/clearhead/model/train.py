@@ -111,6 +111,8 @@ def resume(out: Path, *, device: str = "auto", progress: Progress = silent) -> R
     begun = (out / "recipe.json").exists() and (out / "manifest.parquet").exists()
     unsaved = begun and not (out / "state.pt").exists()  # stopped before its first step
     state = None if unsaved else load_state(out / "state.pt")
+    if state is not None and "optimisers" not in state:
+        raise RunError(f"{out} was begun by an older clearhead: train it anew, in a new folder")
     recipe = Recipe.of(read_json(out / "recipe.json"))
     fabric = launch(device=device, precision=recipe.precision)
     manifest = load_manifest(out / "manifest.parquet")

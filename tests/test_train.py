@@ -121,7 +121,8 @@ def test_a_run_begun_by_an_older_version_is_not_resumed(discs: Manifest, tmp_pat
     with pytest.raises(Interrupted):
         train(discs, small(), tmp_path / "run", progress=StopAfter(1))
     state = load_state(tmp_path / "run" / "state.pt")
-    save_state({**state, "optimiser": state.pop("optimisers")[0]}, tmp_path / "run" / "state.pt")
+    state["optimiser"] = state.pop("optimisers")[0]
+    save_state(state, tmp_path / "run" / "state.pt")
     with pytest.raises(RunError, match="begun by an older clearhead"):
         resume(tmp_path / "run")
 

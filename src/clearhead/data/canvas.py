@@ -164,19 +164,19 @@ def lift(heat: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray
     Beyond the outermost centres the nearest cell holds; outside the box that was drawn the net
     saw nothing, so the value is 0.
     """
-    rows = _weights(heat.shape[0], grid, placement, axis=0)
-    columns = _weights(heat.shape[1], grid, placement, axis=1)
-    return (rows @ heat @ columns.T).astype(np.float32)
+    top, left, bottom, right = placement.box
+    lifted = np.zeros(placement.shape, np.float32)
+    lifted[top:bottom, left:right] = _between(
+        heat, _positions(placement, 0), _positions(placement, 1), grid
+    )
+    return lifted
 
 
-def _weights(cells: int, grid: Grid, placement: Placement, *, axis: int) -> NDArray[np.float32]:
-    """Linear interpolation along one axis as a matrix (pixels, cells)."""
+def _positions(placement: Placement, axis: int) -> NDArray[Any]:
+    """Where the pixels of the box that was drawn lie on the square, along one axis."""
     first, last = placement.box[axis], placement.box[axis + 2]
-    pixels = np.arange(first, last)
-    positions = (pixels + 0.5 - first) * placement.scale[axis] + placement.target[axis] - 0.5
-    weights = np.zeros((placement.shape[axis], cells), np.float32)
-    weights[pixels] = _between(positions, cells, grid)
-    return weights
+    pixels: NDArray[Any] = np.arange(first, last) + 0.5 - first
+    return pixels * placement.scale[axis] + placement.target[axis] - 0.5
 
 
 def on_square(maps: NDArray[np.float32], grid: Grid, size_px: int) -> NDArray[np.float32]:
@@ -184,18 +184,29 @@ def on_square(maps: NDArray[np.float32], grid: Grid, size_px: int) -> NDArray[np
 
     Bilinear between cell centres; beyond the outermost centres the nearest cell holds.
     """
-    down = _between(np.arange(size_px), maps.shape[1], grid)
-    across = _between(np.arange(size_px), maps.shape[2], grid)
-    return (down @ maps @ across.T).astype(np.float32)
+    pixels = np.arange(size_px)
+    return _between(maps, pixels, pixels, grid)
 
 
-def _between(positions: NDArray[Any], cells: int, grid: Grid) -> NDArray[np.float32]:
-    """Weights (P, cells) of linear interpolation at positions on the square, in pixels."""
-    place_in_map = np.clip((positions - grid.offset_px) / grid.stride_px, 0, cells - 1)
-    below = np.minimum(np.floor(place_in_map).astype(int), max(cells - 2, 0))
-    share = place_in_map - below
-    weights = np.zeros((len(positions), cells), np.float32)
-    rows = np.arange(len(positions))
-    weights[rows, below] = 1 - share
-    weights[rows, np.minimum(below + 1, cells - 1)] += share.astype(np.float32)
-    return weights
+def _between(
+    maps: NDArray[np.float32], down: NDArray[Any], across: NDArray[Any], grid: Grid
+) -> NDArray[np.float32]:
+    """Maps (…, h, w) at positions on the square, in pixels: (…, len(down), len(across)).
+
+    Taken number by number and not as a product of matrices, which adds up in another order from
+    row to row: places that are alike must have one value, or ties for the hottest are broken.
+    """
+    above, below, share = _cells(down, maps.shape[-2], grid)
+    rows = maps[..., above, :] * (1 - share[:, None]) + maps[..., below, :] * share[:, None]
+    before, after, share = _cells(across, maps.shape[-1], grid)
+    found: NDArray[np.float32] = rows[..., before] * (1 - share) + rows[..., after] * share
+    return found
+
+
+def _cells(
+    positions: NDArray[Any], cells: int, grid: Grid
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """The cells that positions lie between, and the share of the second in float32, each (P,)."""
+    place = np.clip((positions - grid.offset_px) / grid.stride_px, 0, cells - 1)
+    first = np.minimum(np.floor(place).astype(np.int64), max(cells - 2, 0))
+    return first, np.minimum(first + 1, cells - 1), (place - first).astype(np.float32)

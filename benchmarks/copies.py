@@ -5,7 +5,8 @@
     python benchmarks/copies.py --manifest FILE        an indexed folder with its thumbnails
 
 Four in ten generated thumbnails are copies of an earlier one: mirrored or turned, with another
-brightness, contrast and gamma, clipped, with noise. So the script also says how many of them were
+brightness, contrast and gamma, clipped, with noise, and every third with a wider border. So the
+script also says how many of them were
 found, and how many pictures were joined that are not copies. Each size runs in a process of its
 own; peak memory is that process's resident set, mapped thumbnails included.
 """
@@ -23,13 +24,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
-from clearhead.data.copies import TURNS, copy_report, find_copies, turned
+from clearhead.data.contrast import TURNS, turned
+from clearhead.data.copies import copy_report, find_copies
 from clearhead.data.thumbnail import SIDE, cosines
 from clearhead.types import COLUMNS, Manifest
 
 COPIES = 0.4
 """Share of the generated thumbnails that are copies of an earlier one."""
+
+BORDERED = 1 / 3
+"""Share of the copies that have a wider border, on each side another."""
+
+WIDEST = 0.35
+"""Widest border added, as a share of half the side."""
 
 BLOCK = 1000
 """Thumbnails generated at a time."""
@@ -91,7 +100,7 @@ def generate(path: Path, count: int, seed: int) -> NDArray[np.int64]:
             copies = block[random.random(len(block)) < COPIES]
             earlier = random.integers(0, start, len(copies))
             origin[copies] = origin[earlier]
-            thumbnails[copies] = _copies(random, thumbnails[earlier])
+            thumbnails[copies] = _copies(random, _bordered(random, thumbnails[earlier]))
     thumbnails.flush()
     return origin
 
@@ -125,6 +134,20 @@ def _copies(random: np.random.Generator, pictures: NDArray[np.uint8]) -> NDArray
     for turn in range(TURNS):
         values[turns == turn] = turned(values[turns == turn], turn).copy()
     return _levels(values)
+
+
+def _bordered(random: np.random.Generator, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Some of the pictures with a black border around them, squeezed to the square again."""
+    pictures = pictures.copy()
+    for row in np.flatnonzero(random.random(len(pictures)) < BORDERED):
+        before, after = random.uniform(0, WIDEST * SIDE / 2, (2, 2))
+        places = [
+            np.linspace(-first, SIDE - 1 + last, SIDE)
+            for first, last in zip(before, after, strict=True)
+        ]
+        grid = np.meshgrid(*places, indexing="ij")
+        pictures[row] = map_coordinates(pictures[row].astype(float), grid, order=1).round()
+    return pictures
 
 
 def _levels(values: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from clearhead.data.between import Between, copies_between
-from clearhead.data.copies import TURNS, find_copies, turned
+from clearhead.data.contrast import TURNS, turned
+from clearhead.data.copies import find_copies
 from clearhead.data.index import index
 from clearhead.data.manifest import load_thumbnails
 from clearhead.data.thumbnail import thumbnail

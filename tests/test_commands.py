@@ -12,12 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rich_click as click
 
 from clearhead.app import cli as cli_module
 from clearhead.app.cli import cli
 from clearhead.app.progress import logged
+from clearhead.data.manifest import load_manifest, save_manifest
+from clearhead.data.split import split
 from clearhead.heat.methods import METHODS
 from clearhead.heat.seen import SCORES
 from clearhead.types import Recipe
@@ -215,6 +218,31 @@ def test_copies_lists_a_planted_mirror(home: Path) -> None:
     assert told["copies"]["mirrored"] == 1
     done = clearhead(home, "copies", "twins.parquet", "--list")
     assert "mirrored.jpg" in done.stdout
+
+
+def test_copies_are_searched_anew_where_an_older_version_searched(home: Path) -> None:
+    from PIL import Image, ImageOps
+
+    folder = home / "bordered" / "Healthy"
+    folder.mkdir(parents=True)
+    source = sorted((home / "heads" / "Healthy").iterdir())
+    for path in source[:30]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    with Image.open(source[0]) as image:
+        ImageOps.expand(image, (0, 0, 40, 12)).save(folder / "bordered.png")
+    assert answer(home, "index", "bordered")["copies"]["distinct"] == 30
+    path = home / "bordered.parquet"
+    rows = load_manifest(path)
+    alone = np.arange(len(rows))
+    notes = {"threshold": 0.85, "drift": 0.7, "pairs_tested": 9}
+    old = rows.with_columns(copy=alone, group=alone).with_notes(copies=notes)
+    save_manifest(split(old), path)
+    told = clearhead(home, "copies", "bordered.parquet").stdout
+    assert "30 distinct" in told
+    assert "draw it again" in told
+    again = clearhead(home, "copies", "bordered.parquet").stdout
+    assert "30 distinct" in again
+    assert "draw it again" not in again
 
 
 def test_demo_walks_the_whole_way(home: Path) -> None:

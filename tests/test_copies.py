@@ -13,15 +13,12 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from clearhead.data import copies
+from clearhead.data.contrast import FLOOR, TURNS, UNDONE, local_contrast, turned
 from clearhead.data.copies import (
     THRESHOLD,
-    TURNS,
-    UNDONE,
     copy_groups,
     copy_report,
     find_copies,
-    local_contrast,
-    turned,
 )
 from clearhead.data.thumbnail import SIDE, thumbnail
 from clearhead.errors import ManifestError
@@ -138,6 +135,57 @@ def test_a_changed_copy_is_found_in_every_turn(name: str) -> None:
     assert report.mirrored == TURNS - 1
 
 
+def _bordered(picture: Picture, *widths: int) -> Picture:
+    """With a black border above, below, on the left and on the right."""
+    top, bottom, left, right = widths
+    return np.pad(picture, ((top, bottom), (left, right)))
+
+
+BORDERS: dict[str, Callable[[Picture], Picture]] = {
+    "cut off to the head": lambda picture: picture[8:-8, 12:-12],
+    "cut off on two sides": lambda picture: picture[8:, :-12],
+    "added all around": lambda picture: _bordered(picture, 20, 20, 20, 20),
+    "added on one side": lambda picture: _bordered(picture, 0, 0, 45, 0),
+    "added to a square, scaled": lambda picture: _resized(_bordered(picture, 0, 0, 10, 10), 96, 96),
+    "cut off, brighter, JPEG": lambda picture: _jpeg(CHANGES["brighter"](picture[7:-7, 9:-9]), 75),
+    "with letters in it": lambda picture: _lettered(_bordered(picture, 10, 30, 25, 25)),
+}
+
+
+def _lettered(picture: Picture) -> Picture:
+    drawn = picture.copy()
+    for column in range(8, 60, 8):
+        drawn[-14:-5, column : column + 3] = 255
+        drawn[-10:-8, column : column + 6] = 255
+    return drawn
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_a_copy_with_another_border_is_found_in_every_turn(name: str) -> None:
+    heads = [_head(seed) for seed in range(4)]
+    changed = [np.ascontiguousarray(turned(BORDERS[name](heads[0]), turn)) for turn in range(TURNS)]
+    found = _found([*heads, *changed])
+    assert found.column("copy").tolist() == [0, 1, 2, 3, *[0] * TURNS]
+    assert found.column("turn").tolist() == [0, 0, 0, 0, *UNDONE]
+
+
+def test_different_heads_with_any_border_are_kept_apart() -> None:
+    random = np.random.default_rng(0)
+    heads = [_bordered(_head(seed), *random.integers(0, 30, 4)) for seed in range(60)]
+    assert copy_report(_found(heads)).distinct == 60
+
+
+def test_copies_with_and_without_their_border_are_one_group() -> None:
+    """Two families of whole copies, joined by what their heads look like."""
+    heads = [_head(seed) for seed in range(6)]
+    whole = [CHANGES[name](head) for head in heads for name in ("gamma 0.7", "JPEG 75")]
+    cut = [BORDERS["cut off to the head"](head) for head in heads]
+    cut += [np.ascontiguousarray(picture[:, ::-1]) for picture in cut]
+    found = _found([*whole, *cut])
+    assert found.column("copy").tolist() == [*np.repeat(range(6), 2), *range(6), *range(6)]
+    assert found.column("turn").tolist() == [*[0] * 18, *[1] * 6]
+
+
 def test_several_changes_at_once_are_seen_through() -> None:
     heads = [_head(seed) for seed in range(12)]
     chain = ("gamma 0.7", "half as large", "noise", "less contrast", "JPEG 75")
@@ -169,6 +217,8 @@ def test_the_next_slices_of_a_head_are_no_copies() -> None:
     neighbours = [np.corrcoef(thumbs[place], thumbs[place + 1])[0, 1] for place in range(29)]
     assert np.median(neighbours) > 0.95
     assert copy_report(_found(slices)).distinct == 30
+    cut = [picture[8:-8, 12:-12] if place % 2 else picture for place, picture in enumerate(slices)]
+    assert copy_report(_found(cut)).distinct == 30
 
 
 def test_a_chain_that_drifts_away_is_cut() -> None:
@@ -308,7 +358,7 @@ def test_search_finds_what_comparing_all_pairs_finds() -> None:
     weight = gaussian_filter(np.ones((64, 64)), 2, truncate=30, mode="constant")
     mean /= weight
     square = gaussian_filter(values**2, (0, 2, 2), truncate=30, mode="constant") / weight
-    contrast = (values - mean) / (np.sqrt(np.maximum(square - mean**2, 0)) + copies.FLOOR)
+    contrast = (values - mean) / (np.sqrt(np.maximum(square - mean**2, 0)) + FLOOR)
     contrast -= contrast.mean(axis=(1, 2), keepdims=True)
     contrast /= np.sqrt((contrast**2).sum(axis=(1, 2), keepdims=True))
     flat = contrast.reshape(len(contrast), -1)

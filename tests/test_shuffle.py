@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clearhead.audits.material import Material
 from clearhead.audits.section import Section
 from clearhead.audits.shuffle import nearest, split_sanity, with_copy_in_training
-from clearhead.data.copies import TURNS, local_contrast, turned
+from clearhead.data.contrast import TURNS, local_contrast, turned
 from clearhead.data.split import split
 from oracles import manifest_of
 

@@ -301,18 +301,32 @@ def test_groups_need_a_search_for_copies() -> None:
 
 @pytest.mark.realdata
 def test_copies_of_the_kaggle_folder(kaggle: tuple[Manifest, NDArray[np.uint8]]) -> None:
-    """Other measurements of the same folder: 1400 to 1670 pictures, 83 files of the largest."""
+    """Other measurements of the same folder, borders and all: 1400 pictures or more, 83 files of
+    the largest. By eye: seven pictures are in both classes, as a TIFF file cut off around the head
+    with a tumour and, whole, among the healthy ones.
+    """
     manifest, _ = kaggle
     report = copy_report(manifest)
     assert (report.files, report.unreadable) == (4600, 0)
-    assert 1440 <= report.distinct <= 1500
+    assert 1350 <= report.distinct <= 1390
     assert 1800 <= report.mirrored <= 2100
-    assert report.contradicting == 0
+    assert report.contradicting == 7
     assert 75 <= report.largest <= 90
     sources = {
         tuple(Path(source).name for source in group.sources) for group in copy_groups(manifest)
     }
     assert any({"Not Cancer  (1).png", "Not Cancer  (977).jpg"} <= set(names) for names in sources)
+    assert any({"Cancer (18).tif", "Not Cancer  (554).jpg"} <= set(names) for names in sources)
+    disputed = [group for group in copy_groups(manifest) if group.contradicting]
+    assert all(
+        [
+            Path(source).suffix
+            for source, label in zip(group.sources, group.labels, strict=True)
+            if label == "Brain Tumor"
+        ]
+        == [".tif"]
+        for group in disputed
+    )
 
 
 @pytest.mark.realdata

@@ -258,22 +258,29 @@ def _notes(notes: Any) -> list[str]:
 def copies(
     manifest: Path, threshold: float | None, listed: bool, quiet: bool, as_json: bool
 ) -> None:
-    """Search MANIFEST for copies: re-encoded, rescaled, mirrored and turned ones too.
+    """Search MANIFEST for copies: re-encoded, rescaled, cropped, mirrored and turned ones too.
+
+    A manifest that an older clearhead searched is searched anew.
 
     **Example:** `clearhead copies kaggle.parquet --list`
     """
-    from clearhead.data.copies import copy_groups, copy_report, find_copies
+    from clearhead.data.copies import copy_groups, copy_report, find_copies, searched
     from clearhead.data.manifest import load_manifest, load_thumbnails, save_manifest
 
-    rows = load_manifest(manifest)
-    if threshold is not None or rows.table.column("copy").null_count:
+    rows, stale = load_manifest(manifest), False
+    if threshold is not None or not searched(rows):
         given = {} if threshold is None else {"threshold": threshold}
         thumbnails = load_thumbnails(manifest)
+        before = rows.column("group")
         rows = find_copies(rows, thumbnails, progress=progress_for(quiet=quiet), **given)
         save_manifest(rows, manifest)
+        drawn = rows.table.column("split").null_count < len(rows)
+        stale = drawn and bool((before != rows.column("group")).any())
     found = copy_report(rows)
     value = dataclasses.asdict(found)
     lines = [str(found)]
+    if stale:
+        lines.append("its split was drawn by other groups: draw it again with `clearhead split`")
     if listed:
         groups = list(copy_groups(rows))
         value["groups"] = [dataclasses.asdict(group) for group in groups]

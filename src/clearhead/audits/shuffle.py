@@ -13,7 +13,7 @@ from clearhead.audits.copies import twin_chance
 from clearhead.audits.material import Material
 from clearhead.audits.phrases import percent_of
 from clearhead.audits.section import Cell, Dots, Line, Mark, Section, Sheet, Strip, Table, Tile
-from clearhead.data.copies import TURNS, local_contrast, turned
+from clearhead.data.contrast import TURNS, local_contrast, turned
 from clearhead.data.thumbnail import SIDE, cosines
 from clearhead.measure.scores import Score, score
 from clearhead.types import Finding, Manifest

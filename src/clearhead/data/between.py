@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clearhead.data.copies import THRESHOLD, TURNS, UNDONE, find_copies, turned
+from clearhead.data.contrast import TURNS, UNDONE, turned
+from clearhead.data.copies import THRESHOLD, find_copies
 from clearhead.data.thumbnail import SIDE
 from clearhead.errors import ManifestError
 from clearhead.types import Manifest, Progress, silent

@@ -4,13 +4,14 @@ Two pictures are copies where the *local contrast* of their thumbnails agrees: e
 minus the mean of its neighbourhood, over the neighbourhood's spread. Brightness, contrast, gamma
 and clipping barely move it, while the next slice of the same head does. Copies are searched with a
 nearest-neighbour index over the lowest frequencies of that picture, in all 8 flips and quarter
-turns, and decided by the normalised correlation of the whole. See
-`docs/concepts/copies-and-groups.md` and `docs/decisions/copy-search.md`.
+turns, and decided by the normalised correlation of the whole. What is left is searched once more
+with the head drawn over the whole thumbnail, which finds copies whose border was cut or widened.
+See `docs/concepts/copies-and-groups.md` and `docs/decisions/copy-search.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from clearhead.data.contrast import TURNS, UNDONE, agreement, local_contrast, turned
+from clearhead.data.framing import boxes_of, fitted, framed
 from clearhead.data.thumbnail import SIDE, cosines
 from clearhead.errors import ManifestError
 from clearhead.types import Manifest, Progress, silent
@@ -32,11 +35,14 @@ DRIFT = 0.70
 SLACK = 0.10
 """How far below the threshold the low frequencies of a pair may correlate and still be tested."""
 
-WINDOW_PX = 2.0
-"""Standard deviation of the Gaussian neighbourhood, in thumbnail pixels."""
+CROPPED_SLACK = 0.20
+"""The same for heads, which aren't fitted yet when their frequencies are compared."""
 
-FLOOR = 12.0
-"""Added to the local spread, in thumbnail levels, so that the noise of empty places stays small."""
+CROPPED = 0.90
+"""The same for pictures whose heads are drawn over the whole and fitted to each other.
+
+Fitting brings neighbouring slices closer too: they reach 0.89, copies go down to 0.90.
+"""
 
 FLAT_LEVELS = 2.0
 """Standard deviation, in stored levels, under which there is too little contrast to compare."""
@@ -56,56 +62,11 @@ PROBES = 8
 BLOCK = 1024
 """Pictures or pairs worked on at a time: what bounds the memory."""
 
-TURNS = 8
-"""Flips and quarter turns of a square, see `turned`."""
-
-UNDONE = (0, 1, 2, 3, 4, 6, 5, 7)
-"""The turn that undoes each: a quarter turn goes back, the rest undo themselves."""
+FITTED = 256
+"""Pairs fitted to each other at a time."""
 
 
-# --- The pictures ---------------------------------------------------------------------------
-
-
-def turned(pictures: NDArray[Any], turn: int) -> NDArray[Any]:
-    """Pictures (…, H, W) under one of the 8 flips and quarter turns, as a view.
-
-    Bit 4 of `turn` transposes first, bit 1 then mirrors left and right, bit 2 top and bottom. So
-    0 is the picture itself, 1 and 2 its mirrors, 3 half a turn, 5 and 6 a quarter turn clockwise
-    and anticlockwise, 4 and 7 the mirrors about the two diagonals.
-    """
-    if turn & 4:
-        pictures = pictures.swapaxes(-1, -2)
-    if turn & 1:
-        pictures = pictures[..., ::-1]
-    if turn & 2:
-        pictures = pictures[..., ::-1, :]
-    return pictures
-
-
-def local_contrast(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Each pixel minus its neighbourhood's mean, over the neighbourhood's spread; unit length.
-
-    Shapes: (n, 64, 64) uint8 → (n, 64, 64) float32 with mean 0 and sum of squares 1 (0 where the
-    thumbnail is constant), so that a dot product is a normalised correlation. Flips and quarter
-    turns commute with it.
-    """
-    values = thumbnails.astype(np.float32)
-    mean = _blurred(values)
-    spread = np.sqrt(np.maximum(_blurred(values * values) - mean * mean, 0.0))
-    contrast = (values - mean) / (spread + np.float32(FLOOR))
-    contrast -= contrast.mean(axis=(1, 2), keepdims=True)
-    length = np.sqrt(np.square(contrast).sum(axis=(1, 2), keepdims=True))
-    unit: NDArray[np.float32] = contrast / np.maximum(length, 1e-1)
-    return unit
-
-
-def _blurred(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    place = np.arange(SIDE)
-    weights = np.exp(-np.square(place[:, None] - place[None, :]) / (2 * WINDOW_PX**2))
-    weights /= weights.sum(axis=1, keepdims=True)  # at the edge, of what is inside alone
-    kernel = weights.astype(np.float32)
-    blurred: NDArray[np.float32] = kernel @ pictures @ kernel.T
-    return blurred
+# --- What is searched -----------------------------------------------------------------------
 
 
 def _descriptors(contrast: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -219,16 +180,38 @@ def _once(pairs: _Pairs) -> _Pairs:
 
 @dataclass(frozen=True)
 class _Album:
-    """Thumbnails of the different pictures, left where they are until a block is asked for."""
+    """Thumbnails of the different pictures, left where they are until a block is asked for.
+
+    With `boxes` (n, 2, 2) each is seen as what lies in its box, drawn over the whole.
+    """
 
     thumbnails: NDArray[np.uint8]
     rows: NDArray[np.int64]
+    boxes: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, pictures: NDArray[np.int64]) -> _Album:
+        boxes = None if self.boxes is None else self.boxes[pictures]
+        return _Album(self.thumbnails, self.rows[pictures], boxes)
+
+    def framed(self, progress: Progress = silent) -> _Album:
+        """The same pictures with the head of each drawn over the whole."""
+        boxes = np.empty((len(self), 2, 2), dtype=np.float32)
+        starts = range(0, len(self), BLOCK)
+        for start in progress(starts, total=len(starts), label="Framing heads"):
+            part = slice(start, start + BLOCK)
+            boxes[part] = boxes_of(np.asarray(self.thumbnails[self.rows[part]]))
+        return _Album(self.thumbnails, self.rows, boxes)
+
+    def seen(self, pictures: NDArray[np.int64]) -> NDArray[Any]:
+        """Some of the thumbnails, (k, 64, 64) of 0…255."""
+        thumbnails = np.asarray(self.thumbnails[self.rows[pictures]])
+        return thumbnails if self.boxes is None else framed(thumbnails, self.boxes[pictures])
+
     def contrast(self, pictures: NDArray[np.int64]) -> NDArray[np.float32]:
-        return local_contrast(np.asarray(self.thumbnails[self.rows[pictures]]))
+        return local_contrast(self.seen(pictures))
 
 
 def _described(
@@ -258,21 +241,33 @@ def _correlations(album: _Album, pairs: _Pairs) -> NDArray[np.float32]:
     for part, first, second in _compared(album, pairs.first, pairs.second):
         for turn in range(TURNS):
             rows = np.flatnonzero(pairs.turn[part] == turn)
-            scores[part][rows] = _agreement(first[rows], second[rows], turn)
+            scores[part][rows] = agreement(first[rows], second[rows], turn)
+    return scores
+
+
+def _fits(album: _Album, pairs: _Pairs) -> NDArray[np.float32]:
+    """The same where the first of each pair is moved to where both agree best, (n,)."""
+    scores = np.empty(len(pairs), dtype=np.float32)
+    for turn in range(TURNS):
+        rows = np.flatnonzero(pairs.turn == turn)
+        for some in (rows[start : start + FITTED] for start in range(0, len(rows), FITTED)):
+            first, second = album.seen(pairs.first[some]), album.seen(pairs.second[some])
+            scores[some] = fitted(turned(first, turn), second)
     return scores
 
 
 def _best_turns(
     album: _Album, members: NDArray[np.int64], targets: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """How well each member, in its best turn, agrees with its target: scores and turns, (n,)."""
+) -> NDArray[np.int8]:
+    """The turn in which each member agrees best with its target, (n,)."""
     scores = np.empty((TURNS, len(members)), dtype=np.float32)
     for part, member, target in _compared(album, members, targets):
         for turn in range(TURNS):
-            scores[turn, part] = _agreement(member, target, turn)
+            scores[turn, part] = agreement(member, target, turn)
     best = scores.max(axis=0)
     # Of equals within rounding, the lowest: a symmetric picture counts as not turned.
-    return best, np.argmax(scores >= best - 1e-4, axis=0).astype(np.int8)
+    turns: NDArray[np.int8] = np.argmax(scores >= best - 1e-4, axis=0).astype(np.int8)
+    return turns
 
 
 def _compared(
@@ -288,17 +283,16 @@ def _compared(
         yield part, contrast[left], contrast[right]
 
 
-def _agreement(
-    first: NDArray[np.float32], second: NDArray[np.float32], turn: int
-) -> NDArray[np.float32]:
-    agreement: NDArray[np.float32] = np.einsum("nij,nij->n", turned(first, turn), second)
-    return agreement
+Compared = Callable[[_Album, _Pairs], NDArray[np.float32]]
+"""A way to compare the pictures of each pair, (n,)."""
 
 
 # --- Groups ---------------------------------------------------------------------------------
 
 
-def _settled(album: _Album, pairs: _Pairs, threshold: float) -> NDArray[np.int64]:
+def _settled(
+    album: _Album, pairs: _Pairs, threshold: float, compared: Compared
+) -> NDArray[np.int64]:
     """Centre of each picture's group, (n,): pictures chained together, never far from the centre.
 
     The centre of a chain is its picture with most copies. Members that agree with it by
@@ -308,7 +302,8 @@ def _settled(album: _Album, pairs: _Pairs, threshold: float) -> NDArray[np.int64
     while len(pairs):
         centre = _centres(len(album), pairs)
         members = np.unique(np.concatenate([pairs.first, pairs.second]))
-        scores, _ = _best_turns(album, members, centre[members])
+        turns = _best_turns(album, members, centre[members])
+        scores = compared(album, _Pairs(members, centre[members], turns))
         near = (scores >= min(DRIFT, threshold)) | (centre[members] == members)
         settled[members[near]] = centre[members[near]]
         away = np.zeros(len(album), dtype=np.bool_)
@@ -328,13 +323,21 @@ def _centres(count: int, pairs: _Pairs) -> NDArray[np.int64]:
     return centres
 
 
-def _turns(album: _Album, centres: NDArray[np.int64]) -> NDArray[np.int8]:
-    """The turn that maps each picture onto the first of its group, (n,)."""
+def _turns(album: _Album, centres: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The turn that maps each picture onto the first of its group, (n,).
+
+    `near` are the centres of pictures that are copies as they are: others are compared as heads.
+    """
     _, first, inverse = np.unique(centres, return_index=True, return_inverse=True)
     target = first[inverse]
-    members = np.flatnonzero(target != np.arange(len(album)))
     turns = np.zeros(len(album), dtype=np.int8)
-    turns[members] = _best_turns(album, members, target[members])[1]
+    alike = near == near[target]
+    members = np.flatnonzero(alike & (target != np.arange(len(album))))
+    turns[members] = _best_turns(album, members, target[members])
+    members = np.flatnonzero(~alike)
+    both = album.take(np.concatenate([members, target[members]])).framed()
+    place = np.arange(len(members))
+    turns[members] = _best_turns(both, place, len(members) + place)
     return turns
 
 
@@ -369,8 +372,9 @@ def find_copies(
     """Fill the columns `copy`, `turn` and `group`: which rows show the same picture.
 
     Rows whose pixels are identical are copies. So are rows whose local contrast correlates by
-    `threshold` or more in one of the 8 flips and quarter turns, and rows chained to them that
-    still agree with the group's centre by `DRIFT`. A picture of too little contrast has no copies
+    `threshold` or more in one of the 8 flips and quarter turns, or by `CROPPED` once their heads
+    are drawn over the whole and fitted to each other, and rows chained to them that still agree
+    with the group's centre by `DRIFT`. A picture of too little contrast has no copies
     but those of identical pixels; an unreadable row has none. `turn` maps a row onto the first
     picture of its group, first by source. `group` unites copies and patients. Numbers count up by
     source, so the order of rows does not matter.
@@ -396,8 +400,19 @@ def find_copies(
         turn=turns[picture][back],
         group=_united(copy, rows.column("patient"))[back],
     ).with_notes(
-        copies={"threshold": threshold, "drift": DRIFT, "pairs_tested": found.pairs_tested}
+        copies={
+            "threshold": threshold,
+            "cropped": max(threshold, CROPPED),
+            "drift": DRIFT,
+            "pairs_tested": found.pairs_tested,
+        }
     )
+
+
+def searched(manifest: Manifest) -> bool:
+    """Whether copies were searched in a manifest, and as this version searches them."""
+    missing = manifest.table.column("copy").null_count
+    return not missing and "cropped" in manifest.notes.get("copies", {})
 
 
 @dataclass(frozen=True)
@@ -410,20 +425,38 @@ class _Found:
 
 
 def _search(album: _Album, threshold: float, progress: Progress) -> _Found:
+    """Copies as the thumbnails are, then, among what is left, by the heads in them."""
+    near, tested = _grouped(album, _correlations, threshold, threshold - SLACK, progress)
+    left = np.unique(near)
+    heads = album.take(left).framed(progress)
+    cropped = max(threshold, CROPPED)
+    joined, fits = _grouped(heads, _fits, cropped, cropped - CROPPED_SLACK, progress)
+    centres = left[joined][np.searchsorted(left, near)]
+    return _Found(centres, _turns(album, centres, near), tested + fits)
+
+
+def _grouped(
+    album: _Album,
+    compared: Compared,
+    threshold: float,
+    bound: float,
+    progress: Progress,
+) -> tuple[NDArray[np.int64], int]:
+    """Centre of each picture's group, (n,), by one way to compare pairs; and how many it took.
+
+    Compared are those whose low frequencies correlate by `bound` or more.
+    """
     descriptors, carriers = _described(album, progress)
+    centres = np.arange(len(album), dtype=np.int64)
     # Where few pixels carry the contrast, two pictures agree by chance.
     places = np.flatnonzero(carriers >= FLAT_PIXELS)
-    centres = np.arange(len(album), dtype=np.int64)
-    turns = np.zeros(len(album), dtype=np.int8)
     if not len(places):
-        return _Found(centres, turns, 0)
-    clear = _Album(album.thumbnails, album.rows[places])
-    candidates = _candidates(descriptors[places], threshold - SLACK, progress)
-    copied = candidates.take(_correlations(clear, candidates) >= threshold)
-    settled = _settled(clear, copied, threshold)
-    centres[places] = places[settled]
-    turns[places] = _turns(clear, settled)
-    return _Found(centres, turns, len(candidates))
+        return centres, 0
+    clear = album.take(places)
+    candidates = _candidates(descriptors[places], bound, progress)
+    copied = candidates.take(compared(clear, candidates) >= threshold)
+    centres[places] = places[_settled(clear, copied, threshold, compared)]
+    return centres, len(candidates)
 
 
 def _check(manifest: Manifest, thumbnails: NDArray[np.uint8], threshold: float) -> None:

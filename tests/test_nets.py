@@ -16,6 +16,7 @@ from clearhead.model.nets import (
     EvidenceNet,
     GreyConv2d,
     GroupNorm,
+    HalvingMaxPool2d,
     Net,
     ReportNet,
     StandardConv2d,
@@ -50,14 +51,51 @@ def test_report_net_equals_its_literal_layers_on_rgb() -> None:
     torch.testing.assert_close(net(grey), literal, rtol=1e-5, atol=1e-5)
 
 
-def test_grey_convolution_has_the_gradients_of_three_equal_channels() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_grey_convolution_has_the_gradients_of_three_equal_channels(training: bool) -> None:
     torch.manual_seed(0)
-    conv = GreyConv2d(3, 4, 3).double()
-    grey = torch.rand(2, 1, 8, 8, dtype=torch.float64)
-    (ours,) = torch.autograd.grad(conv(grey).pow(2).sum(), conv.weight)
-    colour = nn.Conv2d.forward(conv, grey.expand(2, 3, 8, 8))
-    (theirs,) = torch.autograd.grad(colour.pow(2).sum(), conv.weight)
+    conv = GreyConv2d(3, 4, 3).double().train(training)
+    grey = torch.rand(2, 1, 9, 8, dtype=torch.float64, requires_grad=True)
+    assert conv.bias is not None
+    wanted = (conv.weight, conv.bias, grey)
+    ours = torch.autograd.grad(conv(grey).pow(2).sum(), wanted)
+    colour = nn.Conv2d.forward(conv, grey.expand(2, 3, 9, 8))
+    theirs = torch.autograd.grad(colour.pow(2).sum(), wanted)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("stored", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [8, 9])
+def test_halving_keeps_the_values_and_gradients_of_max_pooling(
+    side: int, stored: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    pool = HalvingMaxPool2d().train()
+    # Few levels: many windows have two highest values, of which one alone is answered for.
+    x = torch.randint(0, 3, (2, 5, side, 7)).float().contiguous(memory_format=stored)
+    slope = torch.randn(2, 5, side // 2, 3)
+    results = []
+    for way in (pool, nn.MaxPool2d(2)):
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        out = way(leaf)
+        (gradient,) = torch.autograd.grad(out, leaf, slope)
+        results.append((out.detach(), gradient))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_report_net_learns_the_same_from_a_few_pictures_at_a_time(count: int) -> None:
+    """In training, slice by slice through its own layers; in evaluation, as torch has them."""
+    torch.manual_seed(0)
+    net = ReportNet(2, size_px=64, dropout=0.0)
+    x = torch.rand(count, 1, 64, 64)
+    gradients = []
+    for training in (True, False):
+        net.train(training).zero_grad()
+        net(x).logsumexp(1).sum().backward()
+        gradients.append([value.grad for value in net.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -220,6 +220,18 @@ def test_copies_lists_a_planted_mirror(home: Path) -> None:
     assert "mirrored.jpg" in done.stdout
 
 
+def test_index_says_what_to_do_about_a_picture_under_two_labels(home: Path) -> None:
+    for name in ("Healthy", "Tumour"):
+        folder = home / "disputed" / name
+        folder.mkdir(parents=True)
+        source = sorted((home / "heads" / "Healthy").iterdir())[: 3 if name == "Healthy" else 1]
+        for path in source:
+            (folder / path.name).write_bytes(path.read_bytes())
+    told = clearhead(home, "index", "disputed").stdout
+    assert "1 groups with contradicting labels" in told
+    assert "`clearhead check disputed.parquet`" in told
+
+
 def test_copies_are_searched_anew_where_an_older_version_searched(home: Path) -> None:
     from PIL import Image, ImageOps
 
@@ -240,6 +252,7 @@ def test_copies_are_searched_anew_where_an_older_version_searched(home: Path) ->
     told = clearhead(home, "copies", "bordered.parquet").stdout
     assert "30 distinct" in told
     assert "draw it again" in told
+    assert "two labels" not in told
     again = clearhead(home, "copies", "bordered.parquet").stdout
     assert "30 distinct" in again
     assert "draw it again" not in again

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clearhead.audits.crossval import CrossValidation
     from clearhead.audits.material import Material
     from clearhead.audits.section import EvidenceAudit
+    from clearhead.data.copies import CopyReport
     from clearhead.types import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -228,7 +229,7 @@ def index(
     if copies:
         manifest = find_copies(manifest, load_thumbnails(out), progress=progress)
         save_manifest(manifest, out)
-        lines.append(str(copy_report(manifest)))
+        lines += _found_copies(copy_report(manifest), out)
     unreadable = [
         {"source": source, "error": error}
         for source, error in zip(manifest.column("source"), manifest.column("error"), strict=True)
@@ -242,6 +243,17 @@ def index(
         found["copies"] = dataclasses.asdict(copy_report(manifest))
     found |= {"unreadable": unreadable, "notes": dict(manifest.notes)}
     _say(as_json, found, *lines, f"next: clearhead split {out}")
+
+
+def _found_copies(found: CopyReport, manifest: Path) -> list[str]:
+    """What the search for copies found, and what to do where labels contradict."""
+    lines = [str(found)]
+    if found.contradicting:
+        lines.append(
+            "no classifier can be right about a picture under two labels: `clearhead check "
+            f"{manifest}` shows them, its --fix sets them aside"
+        )
+    return lines
 
 
 def _notes(notes: Any) -> list[str]:
@@ -278,7 +290,7 @@ def copies(
         stale = drawn and bool((before != rows.column("group")).any())
     found = copy_report(rows)
     value = dataclasses.asdict(found)
-    lines = [str(found)]
+    lines = _found_copies(found, manifest)
     if stale:
         lines.append("its split was drawn by other groups: draw it again with `clearhead split`")
     if listed:

@@ -1,12 +1,13 @@
 """Train the classifier that comes with the package, and measure it on sets that it never saw.
 
     python benchmarks/shipped_model.py train --meningioma meningioma708 --healthy no_tumor_external
-    python benchmarks/shipped_model.py measure kaggle.parquet --as "Healthy=Healthy"
+    python benchmarks/shipped_model.py measure kaggle.parquet --apart-from healthy.parquet
 
 `train` learns from the 708 meningioma slices of figshare 1512427 (CC BY 4.0: `images/`, `masks/`
 and `labels.csv`), the slices without tumour of BRISC 2025 (CC BY 4.0: a folder of pictures) and
 generated heads, and writes the run to `--work` and the packed weights to `--out`. It goes on where
-it was interrupted. `measure` prints sensitivity, specificity, ROC-AUC and pointing game per group.
+it was interrupted. `measure` prints sensitivity, specificity, ROC-AUC and pointing game per group,
+and leaves out the pictures that the sets named by `--apart-from` hold too: those it learnt from.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from clearhead.app.progress import progress_for
 from clearhead.audits.subject import Subject, subject
+from clearhead.data.between import copies_between
 from clearhead.data.copies import find_copies
 from clearhead.data.csvfile import read_csv
 from clearhead.data.index import index
@@ -63,13 +65,15 @@ def main() -> None:
     measuring = tasks.add_parser("measure")
     measuring.add_argument("manifests", type=Path, nargs="+")
     measuring.add_argument("--as", dest="pairs", action="append", default=[])
+    measuring.add_argument("--apart-from", type=Path, action="append", default=[])
     options = parser.parse_args()
     if options.task == "train":
         make(options.meningioma, options.healthy, options.work, options.out)
         return
     named = dict(pair.split("=", 1) for pair in options.pairs)
     for path in options.manifests:
-        print(f"{path.stem}: {report(subject_on(load_manifest(path), named))}")
+        rows = apart(path, options.apart_from)
+        print(f"{path.stem}: {report(subject_on(rows, named))}")
 
 
 # --- Training ---------------------------------------------------------------------------------
@@ -117,6 +121,19 @@ def _csv(path: Path, head: tuple[str, ...], rows: list[tuple[str, str]]) -> Path
 
 
 # --- Measuring --------------------------------------------------------------------------------
+
+
+def apart(path: Path, others: list[Path]) -> Manifest:
+    """The rows of a manifest that show no picture of the others."""
+    rows = load_manifest(path)
+    kept = np.ones(len(rows), dtype=np.bool_)
+    for other in others:
+        theirs, thumbnails = load_manifest(other), load_thumbnails(other)
+        shared = copies_between(rows, load_thumbnails(path), theirs, thumbnails).shared
+        kept &= ~np.isin(rows.column("copy"), rows.column("copy")[shared])
+        pictures = len(np.unique(rows.column("copy")[shared]))
+        print(f"{path.stem} and {other.stem} share {pictures} pictures: {shared.sum()} files")
+    return rows.take(kept)
 
 
 def subject_on(rows: Manifest, named: dict[str, str]) -> Subject:

@@ -105,8 +105,8 @@ def test_kinds_of_copies_that_are_not_there_are_not_told() -> None:
     rows = rows_of(9, copy=[0, 1, 2, 3, 4, 5, 6, 0, 1], turn=[0] * 8 + [1], label=["tumour"] * 9)
     section = copies(material_of(rows))
     assert (
-        "Of the other 2 files, 1 is re-encoded, rescaled or of other contrast and 1 is mirrored "
-        "or turned." in finding(section, "copies.distinct").message
+        "Of the other 2 files, 1 is re-encoded, rescaled, of other contrast or border and 1 is "
+        "mirrored or turned." in finding(section, "copies.distinct").message
     )
     assert finding(section, "copies.mirrored").message.startswith(
         "1 file (11 %) lies otherwise than the first file of its picture"

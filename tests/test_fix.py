@@ -146,7 +146,7 @@ def test_reasons_name_the_file_that_stays_and_how_the_copy_differs() -> None:
         None,
         "copy of 000000.png, same bytes",
         "copy of 000000.png, same pixels",
-        "copy of 000000.png, re-encoded, rescaled or with other contrast",
+        "copy of 000000.png, re-encoded, rescaled, with other contrast or border",
         "copy of 000000.png, mirrored left to right",
     ]
 

@@ -175,7 +175,12 @@ def _pair(files: Files, other: Against, between: Between, at: int) -> Strip:
     partner, turn = int(between.partner[row]), TURN_NAMES[between.turn[row]]
     label = other.manifest.column("label")[partner] or "no label"
     return Strip(
-        turn or ("same pixels" if between.exact[row] else "re-encoded, rescaled or re-contrasted"),
+        turn
+        or (
+            "same pixels"
+            if between.exact[row]
+            else "re-encoded, rescaled, with other contrast or border"
+        ),
         (
             Tile(row, f"here: {files.classes[files.label[at]]}"),
             Tile(partner, f"{other.name}: {label}", against=other.name),

@@ -86,7 +86,7 @@ def _distinct(files: Files) -> Section:
 _SAID = {
     KINDS[1]: ("repeats", "repeat", "the bytes of another"),
     KINDS[2]: ("repeats", "repeat", "the pixels of another in other bytes"),
-    KINDS[3]: ("is", "are", "re-encoded, rescaled or of other contrast"),
+    KINDS[3]: ("is", "are", "re-encoded, rescaled, of other contrast or border"),
     KINDS[4]: ("is", "are", "mirrored or turned"),
 }
 

@@ -160,7 +160,9 @@ def _how(manifest: Manifest, rows: NDArray[np.int64], best: NDArray[np.int64]) -
 
 
 def _turned(turn: int) -> str:
-    return f", {TURN_NAMES[turn]}" if turn else ", re-encoded, rescaled or with other contrast"
+    return (
+        f", {TURN_NAMES[turn]}" if turn else ", re-encoded, rescaled, with other contrast or border"
+    )
 
 
 _STEPS: dict[str, Callable[[Material, NDArray[np.int64], Mapping[int, str]], dict[int, str]]] = {

@@ -16,7 +16,7 @@ KINDS = (
     "a picture of its own",
     "same bytes as an earlier file",
     "same pixels, other bytes",
-    "re-encoded, rescaled or with other contrast",
+    "re-encoded, rescaled, with other contrast or border",
     "mirrored or turned",
 )
 """What a file is beside the first of its picture, in the order of the test."""

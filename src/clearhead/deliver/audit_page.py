@@ -52,7 +52,8 @@ UNSEEN = (
     "Wrong diagnoses: labels are compared between copies, never with the truth.",
     "Patients, where the manifest names none: neighbouring slices of one patient then count as "
     "distinct pictures, and intervals come out too narrow.",
-    "Copies cropped or changed so much that their thumbnails no longer agree.",
+    "Copies cut through the head, turned by a few degrees, or changed so much that their "
+    "thumbnails no longer agree.",
     "Whether a readable place is a fault: a tumour may reach the skull or change the outline of a "
     "head. That the label can be read there is measured; why, is for a reader to judge.",
     "Whether these pictures stand for the patients on whom a model would be used.",

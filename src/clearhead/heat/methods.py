@@ -49,8 +49,19 @@ def _weighed(name: str, seen: Seen) -> tuple[Tensor, Grid]:
     if name == "eigen_cam":  # knows no class
         return cam(maps, maps)[:, None].repeat(1, targets, 1, 1), seen.stage.grid
     cells = 1 if name in UNITS else maps.shape[2] * maps.shape[3]
-    heats = [cam(maps, seen.gradient(place).float()) * cells for place in range(targets)]
+    heats = [_each(cam, maps, seen.gradient(place).float()) * cells for place in range(targets)]
     return torch.stack(heats, 1), seen.stage.grid
+
+
+def _each(cam: Callable[[Tensor, Tensor], Tensor], maps: Tensor, gradients: Tensor) -> Tensor:
+    """The class activation map of each picture, (B, h, w), of maps and gradients (B, C, h, w).
+
+    One picture after the other, what is multiplied and summed stays in a processor's cache.
+    """
+    if maps.device.type != "cpu" or not len(maps):
+        return cam(maps, gradients)
+    pairs = zip(torch.split(maps, 1), torch.split(gradients, 1), strict=True)
+    return torch.cat([cam(*pair) for pair in pairs])
 
 
 METHODS: dict[str, Method] = {

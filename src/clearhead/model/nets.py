@@ -201,7 +201,8 @@ class ReportNet(nn.Module):
         return cast(Tensor, self.out(self.dropout(self.relu(self.dense(flat)))))
 
     def features(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.relu(self._before_last(x)))
+        maps = self._before_last(x)
+        return maps.relu() if torch.is_grad_enabled() else maps.relu_()
 
     def head(self, maps: Tensor) -> Tensor:
         return self._dense(self.pool(maps))

@@ -276,11 +276,11 @@ def copies(
 
     **Example:** `clearhead copies kaggle.parquet --list`
     """
-    from clearhead.data.copies import copy_groups, copy_report, find_copies, searched
+    from clearhead.data.copies import copy_groups, copy_report, find_copies, is_current
     from clearhead.data.manifest import load_manifest, load_thumbnails, save_manifest
 
     rows, stale = load_manifest(manifest), False
-    if threshold is not None or not searched(rows):
+    if threshold is not None or not is_current(rows):
         given = {} if threshold is None else {"threshold": threshold}
         thumbnails = load_thumbnails(manifest)
         before = rows.column("group")

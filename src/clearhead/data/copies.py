@@ -29,6 +29,12 @@ from clearhead.types import Manifest, Progress, silent
 THRESHOLD = 0.85
 """Correlation of local contrast from which two pictures are copies."""
 
+CROPPED = 0.90
+"""The same for pictures whose heads are drawn over the whole and fitted to each other.
+
+Fitting brings neighbouring slices closer too: they reach 0.89, copies go down to 0.90.
+"""
+
 DRIFT = 0.70
 """Least correlation with the group's centre for a picture that reaches it through other copies."""
 
@@ -37,12 +43,6 @@ SLACK = 0.10
 
 CROPPED_SLACK = 0.20
 """The same for heads, which aren't fitted yet when their frequencies are compared."""
-
-CROPPED = 0.90
-"""The same for pictures whose heads are drawn over the whole and fitted to each other.
-
-Fitting brings neighbouring slices closer too: they reach 0.89, copies go down to 0.90.
-"""
 
 FLAT_LEVELS = 2.0
 """Standard deviation, in stored levels, under which there is too little contrast to compare."""
@@ -409,8 +409,8 @@ def find_copies(
     )
 
 
-def searched(manifest: Manifest) -> bool:
-    """Whether copies were searched in a manifest, and as this version searches them."""
+def is_current(manifest: Manifest) -> bool:
+    """Whether copies were searched in a manifest, and the way that this version searches them."""
     missing = manifest.table.column("copy").null_count
     return not missing and "cropped" in manifest.notes.get("copies", {})
 

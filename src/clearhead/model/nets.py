@@ -76,9 +76,9 @@ class GreyConv2d(nn.Conv2d):
         if input.shape[1] != 1:
             return F.conv2d(input, self.weight, self.bias, self.stride, self.padding)
         weight = self.weight.sum(1, keepdim=True)
-        exact = input.dtype == weight.dtype and not torch.is_autocast_enabled(input.device.type)
         plain = self.stride == (1, 1) and self.padding == (0, 0) and self.bias is not None
-        if self.training and exact and plain and input.device.type == "cpu":
+        exact = input.dtype == weight.dtype and not torch.is_autocast_enabled("cpu")
+        if self.training and plain and exact and input.device.type == "cpu":
             return _grey_conv(input, weight, self.bias)
         return F.conv2d(input, weight, self.bias, self.stride, self.padding)
 

@@ -6,9 +6,9 @@
 
 Four in ten generated thumbnails are copies of an earlier one: mirrored or turned, with another
 brightness, contrast and gamma, clipped, with noise, and every third with a wider border. So the
-script also says how many of them were
-found, and how many pictures were joined that are not copies. Each size runs in a process of its
-own; peak memory is that process's resident set, mapped thumbnails included.
+script also says how many of them were found, and how many pictures were joined that are not copies.
+Each size runs in a process of its own; peak memory is that process's resident set, mapped
+thumbnails included.
 """
 
 from __future__ import annotations

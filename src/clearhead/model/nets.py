@@ -86,8 +86,8 @@ class GreyConv2d(nn.Conv2d):
 class _GreyConv(torch.autograd.Function):
     """`F.conv2d` of one channel, whose gradient by the filters is a sum of products of matrices.
 
-    A row of the maps' slope, (columns, outputs), meets the windows of one column of the filter that
-    slide along a row of the picture; channels last, torch's own takes three times as long.
+    Each row of the maps' slope, (columns, outputs), meets what the filter saw on its way along that
+    row, (places of the filter, columns); channels last, torch's own takes three times as long.
     """
 
     @staticmethod

@@ -38,6 +38,7 @@ from clearhead.model.lessons import (
     side_of,
 )
 from clearhead.model.memory import keep_freed_memory
+from clearhead.model.muon import Muon
 from clearhead.model.nets import StandardConv2d
 from clearhead.model.run import (
     Run,
@@ -350,9 +351,7 @@ def optimisers(classifier: Classifier, recipe: Recipe) -> list[torch.optim.Optim
     """Adam with Keras' ε = 1e-7; AdamW whose decay spares biases and gains; or Muon and AdamW.
 
     Muon takes the standardised filters, each a row of a matrix, and AdamW all else. Its steps are
-    scaled to be as long as AdamW's, so that one learning rate serves both.
-    Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; the
-    scale: Liu et al., "Muon is scalable for LLM training", arXiv 2502.16982.
+    as long as AdamW's, so that one learning rate serves both.
     """
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimiser == "adam":
@@ -368,9 +367,7 @@ def optimisers(classifier: Classifier, recipe: Recipe) -> list[torch.optim.Optim
     ]
     made: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, fused=True)]
     if filters:
-        made.append(
-            torch.optim.Muon(filters, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-        )
+        made.append(Muon(filters, lr=rate, weight_decay=decay))
     return made
 
 

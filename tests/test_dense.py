@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from clearhead.data.canvas import Grid
+from clearhead.data.index import index
+from clearhead.data.phantom import phantom
 from clearhead.data.teachers import teachers
 from clearhead.errors import RecipeError
 from clearhead.measure.scores import absent_class, positive_class
 from clearhead.model.augment import draw_variation, vary, vary_masks
 from clearhead.model.dense import DOUBT, ELSEWHERE, FILLED, cover, dense_loss, map_loss
 from clearhead.model.launch import launch
+from clearhead.model.lessons import load_part
 from clearhead.model.nets import EvidenceNet
 from clearhead.model.train import Training, train
 from clearhead.types import Recipe, silent
@@ -209,6 +212,33 @@ def test_generated_heads_need_a_class_without_a_finding(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="phantoms needs a class that means that nothing was"):
         train(three, recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_share_of_the_masks_is_learnt_from(tmp_path: Path) -> None:
+    """Of each distinct picture all masks or none, and of more a share holds what a smaller does."""
+    folder = phantom(tmp_path / "heads", n=24, seed=3, size_px=64)
+    rows = index(folder, tmp_path / "heads.parquet")
+    ill = rows.labels() == rows.classes.index(positive_class(rows.classes))
+    pairs = np.arange(len(rows)) // 2  # two files of each picture
+    rows = rows.with_columns(group=pairs.tolist(), split=["train"] * len(rows))
+    assert ill.sum() == 12
+    told = {}
+    for share in (0.0, 0.5, 1.0):
+        recipe = Recipe.preset("evidence", size_px=64, mask_share=share, phantoms=4)
+        part = load_part(rows, "train", recipe)
+        assert part.masks is not None
+        assert part.known is not None
+        known, masks = part.known.numpy(), part.masks.numpy()
+        assert known[-4:].all()  # generated heads say where their tumours are
+        assert not masks[: len(rows)][~known[: len(rows)]].any()
+        told[share] = known[: len(rows)]
+        by_pair = [told[share][ill & (pairs == pair)] for pair in np.unique(pairs[ill])]
+        assert all(len(set(each)) == 1 for each in by_pair)
+    assert not told[0.0].any()
+    assert told[0.5].sum() == told[1.0].sum() / 2
+    assert (told[0.5] <= told[1.0]).all()
+    with pytest.raises(RecipeError, match=r"mask_share is 1\.5: expected a share of at most 1"):
+        Recipe(mask_share=1.5)
 
 
 def test_only_maps_of_evidence_are_told_where_the_tumour_is() -> None:

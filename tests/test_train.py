@@ -22,7 +22,7 @@ from clearhead.data.manifest import save_manifest
 from clearhead.errors import ManifestError, RecipeError, RunError
 from clearhead.measure.calibration import temperature
 from clearhead.model.evaluate import predict
-from clearhead.model.launch import launch
+from clearhead.model.launch import launch, reckons_halves
 from clearhead.model.lessons import Part, batches, side_of
 from clearhead.model.nets import Backbone
 from clearhead.model.run import load_state, open_run, save_state
@@ -243,6 +243,7 @@ def test_it_learns_and_keeps_the_best(discs: Manifest, tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], kept[name]) for name in kept)
 
 
+@pytest.mark.skipif(not reckons_halves(), reason="this processor has no bfloat16")
 @pytest.mark.parametrize("preset", ["compact", "evidence"])
 def test_mixed_precision_trains_float32_weights(
     discs: Manifest, tmp_path: Path, capfd: pytest.CaptureFixture[str], preset: str
@@ -252,6 +253,15 @@ def test_mixed_precision_trains_float32_weights(
     history = run.history()
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert capfd.readouterr().err == ""
+
+
+def test_a_processor_without_bfloat16_says_so_at_once(
+    discs: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clearhead.model.launch.reckons_halves", lambda: False)
+    with pytest.raises(RecipeError, match="precision is bf16-mixed, for which this processor has"):
+        train(discs, small(precision="bf16-mixed"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_temperature_is_that_of_the_validation_rows(discs: Manifest, tmp_path: Path) -> None:

@@ -292,6 +292,12 @@ class Recipe:
     mask_weight: float = setting(
         0.0, "weight of the loss on evidence maps where tumour masks are known", minimum=0.0
     )
+    mask_share: float = setting(
+        1.0,
+        "share of the distinct pictures with a tumour mask whose masks are learnt from: with less "
+        "it tells what masks are worth, 0 none",
+        minimum=0.0,
+    )
     sampling: str = setting(
         "files",
         "what an epoch goes through: every file, or one file of each distinct picture, the "
@@ -352,7 +358,7 @@ class Recipe:
                 f"mask_weight is {self.mask_weight} and net {self.net!r}: only the maps of the "
                 "evidence net can be told where a tumour is"
             )
-        for name in ("counterfactual", "progressive", "warmup"):
+        for name in ("mask_share", "counterfactual", "progressive", "warmup"):
             if not getattr(self, name) <= 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}: expected a share of at most 1")
         if self.pooling != "exponential" and self.net != "evidence":

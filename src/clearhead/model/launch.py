@@ -19,13 +19,18 @@ from clearhead.errors import RecipeError
 def launch(*, device: str = "auto", precision: str = "32-true") -> Fabric:
     """One process, or all that `torchrun` started, on `auto`, `cpu` or `cuda`.
 
-    Errors: `RecipeError` for an unknown or absent device.
+    Errors: `RecipeError` for an unknown or absent device, or a precision that it can't reckon in.
     """
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if kind not in ("cpu", "cuda"):
         raise RecipeError(f"device is {device!r}: expected auto, cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise RecipeError("device is cuda, but torch sees no GPU here: use --device cpu")
+    if kind == "cpu" and precision != "32-true" and not reckons_halves():
+        raise RecipeError(
+            f"precision is {precision}, for which this processor has no instructions, so that a "
+            "training would take a hundred times as long: use --precision 32-true"
+        )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
@@ -38,6 +43,12 @@ def launch(*, device: str = "auto", precision: str = "32-true") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def reckons_halves() -> bool:
+    """Whether this processor reckons in bfloat16, and doesn't only store it."""
+    known = torch.backends.mkldnn.is_available()
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def rank() -> int:

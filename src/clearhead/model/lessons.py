@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clearhead.data.cache import pictures
@@ -19,7 +20,7 @@ from clearhead.model.dealing import dealt
 from clearhead.model.regions import brains
 from clearhead.types import Manifest, Progress, Recipe, silent
 
-ORDER, DROPOUT, VARIATION, LABELS = 0, 1, 2, 3
+ORDER, DROPOUT, VARIATION, LABELS, MASKS = 0, 1, 2, 3, 4
 """What a seed is for, so that no two uses share one."""
 
 SMALL = 2 / 3
@@ -164,10 +165,12 @@ def load_part(
         return part
     if recipe.mask_weight or recipe.counterfactual:
         truth = drawn(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
+        told = told_of(truth.masked, rows.groups(), recipe)
+        truth.masks[~told] = False
         part = replace(
             part,
             masks=torch.from_numpy(truth.masks).to(device),
-            known=torch.from_numpy(truth.masked).to(device),
+            known=torch.from_numpy(told).to(device),
         )
     if recipe.counterfactual:
         found = brains(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
@@ -175,6 +178,20 @@ def load_part(
     if recipe.phantoms:
         part = _with_heads(part, manifest, recipe, progress)
     return part
+
+
+def told_of(
+    masked: NDArray[np.bool_], groups: NDArray[np.int64], recipe: Recipe
+) -> NDArray[np.bool_]:
+    """Which of the masked rows (N,) are learnt from: those of `mask_share` of their groups (N,).
+
+    Drawn with the recipe's seed; what a share holds a larger one holds too.
+    """
+    every = np.unique(groups[masked])
+    random = np.random.default_rng(seed_of(recipe.seed, MASKS))
+    chosen = random.permutation(every)[: round(recipe.mask_share * len(every))]
+    told: NDArray[np.bool_] = masked & np.isin(groups, chosen)
+    return told
 
 
 def check_part(manifest: Manifest, recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.stats import hypergeom
 
 from clearhead.audits.copies import copies, twin_chance
+from clearhead.audits.fix import fix
 from clearhead.audits.material import Against, Material
 from clearhead.audits.phrases import counted, listed, percent
 from clearhead.audits.pictures import KINDS
@@ -328,6 +329,13 @@ def test_a_set_that_holds_all_of_a_class_is_named(
         theirs_name = there.manifest.column("source")[strip.tiles[1].row]
         assert Path(ours_name).stem == Path(theirs_name).stem
     _shown(section)
+    for keep in ("one", "all"):
+        cleaned = fix(material, keep=keep)
+        aside = dict(zip(cleaned.column("source"), cleaned.column("aside"), strict=True))
+        for place in range(6):
+            assert aside[f"healthy/{place}.png"] == f"theirs holds it too: normal/{place}.jpg"
+            assert aside[f"tumour/{place}.png"] is None
+        assert cleaned.notes["fix"]["set_aside"] == {"shared": 6}
 
 
 def test_labels_that_differ_between_two_sets_are_told(

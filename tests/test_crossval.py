@@ -356,7 +356,7 @@ def test_a_set_that_nothing_was_trained_on_is_scored_by_every_run(
 def test_a_set_that_was_trained_on_is_named(cv: CrossValidation, heads: Manifest) -> None:
     found = pool(cv.runs, also={"twice": heads.take(np.arange(5))}, resamples=20)
     assert found.elsewhere[0].in_training == 5
-    assert "pixel for pixel" in render_crossval(found)
+    assert "5 files of twice show pictures of the folds" in render_crossval(found)
 
 
 def test_labels_of_other_sets_are_named_once_for_all(cv: CrossValidation, other: Manifest) -> None:

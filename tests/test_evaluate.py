@@ -67,8 +67,9 @@ def test_another_set_is_scored_as_its_own_classes_say(run: Run, tmp_path: Path) 
         np.mean(chances.argmax(1) == other.labels())
     )
     assert found.baseline is not None
-    assert found.copies_in_training is None
-    assert "--against" in " ".join(line.text for line in statements(found))
+    assert found.copies_in_training == (0, len(other))
+    told = " ".join(line.text for line in statements(found))
+    assert "No elsewhere file has a copy in training" in told
     kept = load_predictions(run, "elsewhere")
     assert kept["source"].to_pylist() == other.column("source").tolist()
     assert not (run.folder / "evaluation" / "train").exists()

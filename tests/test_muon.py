@@ -12,7 +12,7 @@ SHAPES = [(128, 1152), (64, 64), (96, 24), (1, 7)]
 
 def literal(matrix: torch.Tensor) -> torch.Tensor:
     """Newton–Schulz passes on the whole matrix."""
-    x = matrix.double()
+    x: torch.Tensor = matrix.double()
     x = x / x.norm()
     one, three, five = SPREAD
     for _ in range(TIMES):
@@ -48,12 +48,13 @@ def test_its_steps_are_torchs() -> None:
     unmoved = torch.nn.Parameter(torch.ones(2, 2))  # has no slope
     mine = Muon([*ours, unmoved], lr=0.01, weight_decay=0.1)
     torchs = torch.optim.Muon(theirs, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    both: tuple[torch.optim.Optimizer, ...] = (mine, torchs)
     for _ in range(4):
         for own, other in zip(ours, theirs, strict=True):
             own.grad = torch.randn(own.shape, generator=random)
             other.grad = own.grad.clone()
-        mine.step()
-        torchs.step()
+        for optimiser in both:
+            optimiser.step()
     for own, other, start in zip(ours, theirs, starts, strict=True):
         step, known = own.detach() - start, other.detach() - start
         # Torch's is reckoned in bfloat16, which has three digits.

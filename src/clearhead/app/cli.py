@@ -338,7 +338,8 @@ def check(
 
     Copies, labels that can be read off the file or its border, sub-collections, junk, balance, and
     what the split lets through. Exit code 3 where a check fails. `--fix` writes a manifest in which
-    copies, contradictions and junk are set aside, each with its reason; nothing is deleted.
+    copies, contradictions, junk and what a set of `--against` holds too are set aside, each with
+    its reason; nothing is deleted.
 
     **Examples:** `clearhead check kaggle.parquet` ·
     `clearhead check kaggle.parquet --against other.parquet --fix kaggle-clean.parquet`

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clearhead.audits.material import Against, Material
+from clearhead.audits.material import Against
 from clearhead.audits.phrases import counted, percent
 from clearhead.audits.pictures import TURN_NAMES, Files, evenly, first_places
 from clearhead.audits.section import Section, Sheet, Strip, Table, Tile
-from clearhead.data.between import Between, copies_between
-from clearhead.types import Finding, Manifest
+from clearhead.data.between import Between
+from clearhead.types import Finding
 
 SHARED = 0.10
 """Share of a class in common with another set from which the two can't test one another."""
@@ -22,20 +22,14 @@ PAIRS = 10
 """Pictures shown that another set holds too."""
 
 
-def against(material: Material, files: Files, other: Against) -> Section:
+def against(files: Files, other: Against, between: Between) -> Section:
     """What another set has in common with the usable rows: per class, in pairs, label by label.
 
-    `files` are those of the material. A set that shares a tenth or more of some class, here or
-    there, fails as an external test; one that shares less is worth a look.
+    `files` are the usable rows, `between` is the material's for that set. A set that shares a tenth
+    or more of some class, here or there, fails as an external test; one that shares less is worth
+    a look.
     """
-    theirs = _taking_part(other.manifest)
-    between = copies_between(
-        _alone(material.manifest, material.manifest.usable()),
-        material.thumbnails,
-        _alone(other.manifest, theirs),
-        other.thumbnails,
-        progress=material.progress,
-    )
+    theirs = other.taking_part
     shared = np.isin(between.picture[files.row], between.other_picture[theirs])
     back = np.isin(between.other_picture, between.picture[files.row])
     here = _overlaps(
@@ -71,20 +65,6 @@ class _Overlap:
     @property
     def share(self) -> float:
         return self.pictures / self.of_pictures if self.of_pictures else 0.0
-
-
-def _taking_part(manifest: Manifest) -> NDArray[np.bool_]:
-    """Rows that can be read and are not set aside, (M,): another set need have no labels."""
-    readable, kept = (manifest.table.column(name).is_null() for name in ("error", "aside"))
-    taking: NDArray[np.bool_] = readable.to_numpy() & kept.to_numpy()
-    return taking
-
-
-def _alone(manifest: Manifest, chosen: NDArray[np.bool_]) -> Manifest:
-    """The manifest with all other rows marked, so that they are nobody's copies."""
-    errors = np.full(len(manifest), "takes no part", dtype=object)
-    errors[chosen] = None
-    return manifest.with_columns(error=errors)
 
 
 def _overlaps(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clearhead.audits.phrases import counted, interval, percent_of
 from clearhead.audits.section import Section, Table
 from clearhead.audits.subject import Subject
 from clearhead.measure.baseline import FACTS, score_to_beat
 from clearhead.measure.scores import Baseline, Evaluation, Score, score
-from clearhead.types import Finding
+from clearhead.model.unseen import shown_in
+from clearhead.types import Finding, Manifest
 
 
 def calls(subject: Subject) -> Section:
@@ -69,21 +71,29 @@ def _right(scores: Evaluation) -> Finding:
 
 
 def _seen(subject: Subject) -> Iterator[Finding]:
-    """Pictures that the classifier was trained on, byte by byte or pixel by pixel."""
+    """Pictures that the classifier was trained on, or copies of them."""
     if subject.known is None:
         return
-    taught = set(subject.known.column("pixel_hash"))
-    seen = np.array([value in taught for value in subject.rows.column("pixel_hash")])
+    seen = _shown(subject, subject.known)
     if seen.any():
         yield Finding(
             "calls.seen",
             "warn",
             f"{counted(int(seen.sum()), 'picture')} of {len(seen):,} are in the training set as "
-            "well, pixel for pixel: what is said of them is no test. Split by group, or compare "
-            "the sets with `clearhead check --against`.",
+            "well, or a copy is: what is said of them is no test. Split by group, or set them "
+            "aside with `clearhead check --against --fix`.",
             float(seen.mean()),
             sources=tuple(subject.rows.column("source")[seen]),
         )
+
+
+def _shown(subject: Subject, known: Manifest) -> NDArray[np.bool_]:
+    """Which rows show a picture of the training `known`, (N,)."""
+    rows = subject.rows
+    if subject.own and not known.table.column("copy").null_count:
+        shown: NDArray[np.bool_] = np.isin(rows.column("copy"), known.column("copy"))
+        return shown
+    return shown_in(rows, known, progress=subject.progress)[0]
 
 
 def _table(scores: Evaluation, known: Baseline | None) -> Table:

@@ -43,7 +43,10 @@ def copies(material: Material) -> Section:
         *_across(files),
         *_patients(files),
         _contradicting(files),
-        *(against(material, files, other) for other in material.against),
+        *(
+            against(files, other, between)
+            for other, between in zip(material.against, material.between, strict=True)
+        ),
     ]
     return Section(
         name="copies",

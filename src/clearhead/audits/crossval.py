@@ -29,6 +29,7 @@ from clearhead.measure.groupwise import mean_of_repeats
 from clearhead.measure.scores import Baseline, Evaluation, Score, score, score_repeats
 from clearhead.model.folds import jobs_of, run_jobs
 from clearhead.model.run import Run, open_run
+from clearhead.model.unseen import shown_in
 from clearhead.types import Manifest, Progress, Recipe, silent
 
 MEASURES = ("pointing", "inside")
@@ -101,7 +102,7 @@ class Fold:
 class Elsewhere:
     """Another set, scored by every run: each score is the mean over the runs.
 
-    `in_training` counts its pictures that are in the training of a run, pixel for pixel.
+    `in_training` counts its files that show a picture of the folds.
     """
 
     name: str
@@ -574,6 +575,7 @@ def _elsewhere(
         )
         for each in told
     ]
-    taught = set(members[0].manifest.column("pixel_hash")) - {None}
-    seen = sum(value in taught for value in rows.column("pixel_hash"))
-    return Elsewhere(name, scores, _spreads(each_run), _located(found, int(how["resamples"])), seen)
+    whole = members[0].manifest
+    seen, _ = shown_in(rows, whole.take(whole.usable()), progress=progress)
+    located = _located(found, int(how["resamples"]))
+    return Elsewhere(name, scores, _spreads(each_run), located, int(seen.sum()))

@@ -29,11 +29,12 @@ def fix(
     """The manifest with the column `aside` filled for rows that should take no part.
 
     Set aside are, the first that fits: what can't be read, what has no label, the rows of `junk`
-    (row → reason), pictures whose copies carry different labels, all of them, and with `keep` "one"
-    all but the best file of each distinct picture: one with a mask, not mirrored, of most pixels,
-    least compressed, first by source. Rows set aside before stay so. The column `collection` is
-    filled where it is empty, `split` and `fold` are cleared in rows set aside and left in the
-    others. Files, and the manifest given, are not touched.
+    (row → reason), pictures whose copies carry different labels, all of them, pictures that a set
+    of the material's `against` holds too, all of them, and with `keep` "one" all but the best file
+    of each distinct picture: one with a mask, not mirrored, of most pixels, least compressed, first
+    by source. Rows set aside before stay so. The column `collection` is filled where it is empty,
+    `split` and `fold` are cleared in rows set aside and left in the others. Files, and the manifest
+    given, are not touched.
 
     Errors: `ManifestError` where `keep` is none of these or `junk` names a row that isn't there.
     """
@@ -100,6 +101,16 @@ def _contradicting(
         for row, copy in zip(rows.tolist(), copies, strict=True)
         if len(labels[copy]) > 1
     }
+
+
+def _shared(material: Material, rows: NDArray[np.int64], junk: Mapping[int, str]) -> dict[int, str]:
+    """All rows of pictures that another set holds too, and which file there."""
+    found: dict[int, str] = {}
+    for other, between in zip(material.against, material.between, strict=True):
+        sources = other.manifest.column("source")
+        for row in rows[between.shared[rows]].tolist():
+            found.setdefault(row, f"{other.name} holds it too: {sources[between.partner[row]]}")
+    return found
 
 
 # --- One file per picture -------------------------------------------------------------------
@@ -170,6 +181,7 @@ _STEPS: dict[str, Callable[[Material, NDArray[np.int64], Mapping[int, str]], dic
     "unlabelled": _unlabelled,
     "junk": _junk,
     "contradicting": _contradicting,
+    "shared": _shared,
     "copies": _repeated,
 }
 """What is set aside, in the order in which it is looked for among the rows that are left."""

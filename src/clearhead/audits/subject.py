@@ -63,6 +63,8 @@ class Subject:
     """The training rows, where there are some: for the score to beat."""
     run: Run | None = None
     """The run that is audited; None for a classifier of the caller's own."""
+    own: bool = False
+    """Whether the rows are one of the run's own splits."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -154,6 +156,7 @@ def subject(
         split=split if on is None else on.root.name,
         known=run.manifest().part("train") if run.listed else None,
         run=run,
+        own=on is None,
     )
 
 
@@ -174,6 +177,7 @@ def subject_of(
     split: str = "test",
     known: Manifest | None = None,
     run: Run | None = None,
+    own: bool = False,
 ) -> Subject:
     """Any classifier with everything that an audit on `rows` needs; the net may be your own."""
     if not len(rows):
@@ -218,4 +222,5 @@ def subject_of(
         progress,
         known,
         run,
+        own,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from clearhead.data.canvas import draw, place
 from clearhead.data.read import locate, read
+from clearhead.data.thumbnail import SIDE, thumbnail
 from clearhead.files import writing
 from clearhead.types import Manifest, Progress, Scan, silent
 
@@ -56,12 +57,26 @@ def pictures(
 
     Errors: `ReadError` for a file that no longer decodes.
     """
-    path = cache_folder() / "pictures" / f"{picture_key(manifest, fit, size_px)}.npy"
-    if not path.exists():
-        with writing(path) as temporary:
-            _decode(manifest, temporary, fit=fit, size_px=size_px, workers=workers, show=progress)
-    found: NDArray[np.uint8] = np.load(path, mmap_mode="c")
-    return found
+
+    def drawn(scan: Scan) -> NDArray[np.uint8]:
+        return draw(scan, place(scan, fit=fit, size_px=size_px))
+
+    return _kept("pictures", manifest, drawn, (fit, size_px), workers, progress)
+
+
+def thumbnails(
+    manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+) -> NDArray[np.uint8]:
+    """Every row's thumbnail, (N, 64, 64) uint8, memory-mapped, as `index` keeps them.
+
+    For manifests whose own aren't beside them, that of a run for one. Errors: `ReadError` for a
+    file that no longer decodes.
+    """
+
+    def drawn(scan: Scan) -> NDArray[np.uint8]:
+        return thumbnail(scan.pixels)
+
+    return _kept("thumbnails", manifest, drawn, ("thumbnail", SIDE), workers, progress)
 
 
 def forget(manifest: Manifest, *, fit: str, size_px: int) -> None:
@@ -96,17 +111,39 @@ def picture_key(manifest: Manifest, fit: str, size_px: int) -> str:
     return digest.hexdigest()[:32]
 
 
+def _kept(
+    folder: str,
+    manifest: Manifest,
+    drawn: Callable[[Scan], NDArray[np.uint8]],
+    how: tuple[str, int],
+    workers: int | None,
+    progress: Progress,
+) -> NDArray[np.uint8]:
+    """What is `drawn` of every row, (N, S, S), from the cache; `how` is its name and S."""
+    path = cache_folder() / folder / f"{picture_key(manifest, *how)}.npy"
+    if not path.exists():
+        with writing(path) as temporary:
+            _decode(manifest, temporary, drawn, how[1], workers=workers, show=progress)
+    found: NDArray[np.uint8] = np.load(path, mmap_mode="c")
+    return found
+
+
 def _decode(
-    manifest: Manifest, path: Path, *, fit: str, size_px: int, workers: int | None, show: Progress
+    manifest: Manifest,
+    path: Path,
+    drawn: Callable[[Scan], NDArray[np.uint8]],
+    side: int,
+    *,
+    workers: int | None,
+    show: Progress,
 ) -> None:
     sources = manifest.column("source")
-    drawn = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(manifest), size_px, size_px)
+    array = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=(len(manifest), side, side)
     )
 
     def one(row: int) -> None:
-        scan = load_scan(manifest, sources[row])
-        drawn[row] = draw(scan, place(scan, fit=fit, size_px=size_px))
+        array[row] = drawn(load_scan(manifest, sources[row]))
 
     for _ in show(
         _each(one, len(manifest), workers or os.cpu_count() or 1),
@@ -114,7 +151,7 @@ def _decode(
         label="decode",
     ):
         pass
-    drawn.flush()
+    array.flush()
 
 
 def _each(work: Callable[[int], None], count: int, workers: int) -> Iterator[None]:

@@ -400,9 +400,8 @@ def _said_elsewhere(found: CrossValidation, other: Elsewhere) -> Iterator[Findin
             f"crossval.seen.{other.name}",
             "warn",
             f"{counted(other.in_training, 'file')} of {other.name} "
-            f"{'is' if other.in_training == 1 else 'are'} among the pictures of the folds, pixel "
-            "for pixel: for most runs that is no test. Compare the sets with `clearhead check "
-            "--against`.",
+            f"{'shows a picture' if other.in_training == 1 else 'show pictures'} of the folds: for "
+            "most runs that is no test. `clearhead check --against --fix` sets them aside.",
             float(other.in_training),
         )
 

@@ -22,10 +22,11 @@ from clearhead.measure.calibration import bias_corrected, temperature
 from clearhead.measure.scores import Calibration
 from clearhead.measure.triage import check_error, thresholds, worst_copies
 from clearhead.model.classifier import Classifier
-from clearhead.model.evaluate import check_unseen, name_of, predict
+from clearhead.model.evaluate import name_of, predict
 from clearhead.model.gate import Gate
 from clearhead.model.gate_fitting import fit_gate
 from clearhead.model.run import Run, save_weights
+from clearhead.model.unseen import check_unseen
 from clearhead.types import Manifest, Progress, Recipe, silent
 
 ERROR = 0.05
@@ -50,7 +51,8 @@ def calibrate(
     is fitted, and each file is replaced as a whole.
 
     Errors: `RecipeError` for an error that is no share, `ManifestError` where classes don't fit or
-    `on` holds pictures that the run was trained on, `ReadError` where a file is gone.
+    `on` holds pictures that the run was trained on or copies of them, `ReadError` where a file is
+    gone.
     """
     check_error(error)
     manifest = run.manifest()
@@ -58,7 +60,7 @@ def calibrate(
         rows = manifest.part("validation")
     else:
         rows = as_classes(on, run.classes, named or {})
-        check_unseen(rows, manifest.part("train"))
+        check_unseen(rows, manifest.part("train"), progress=progress)
     name = "validation" if on is None else name_of(on)
     fitted: dict[Path, tuple[Classifier, Calibration]] = {}
     for path in sorted(run.weights.parent.glob("*.safetensors")):

@@ -16,7 +16,7 @@ from pyarrow import csv
 from clearhead.data.cache import pictures
 from clearhead.data.manifest import as_classes
 from clearhead.data.split import copies_across
-from clearhead.errors import ManifestError, RunError
+from clearhead.errors import RunError
 from clearhead.files import read_json, write_json, writing
 from clearhead.measure.baseline import FACTS, score_to_beat
 from clearhead.measure.calibration import reliability
@@ -25,6 +25,7 @@ from clearhead.measure.triage import kept, triage, verdict
 from clearhead.model.classifier import Classifier
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.run import Run
+from clearhead.model.unseen import check_unseen
 from clearhead.types import SPLITS, Manifest, Progress, silent
 
 BATCH = 32
@@ -49,15 +50,17 @@ def evaluate(
 
     Writes `evaluation/SPLIT/scores.json` and `predictions.csv` (source, label, call, triage, group
     and one probability and logit per class). Errors: `ManifestError` where the split is empty,
-    classes don't fit or `on` holds pictures that the run was trained on, `ReadError` where files
-    are gone.
+    classes don't fit or `on` holds pictures that the run was trained on or copies of them,
+    `ReadError` where files are gone.
     """
     manifest = run.manifest()
     if on is None:
-        rows = manifest.part(split)
+        rows, searched = manifest.part(split), not manifest.table.column("copy").null_count
+        copies = copies_across(manifest, split, "train") if searched else None
     else:
         rows = as_classes(on, run.classes, named or {})
-        check_unseen(rows, manifest.part("train"))
+        searched = check_unseen(rows, manifest.part("train"), progress=progress)
+        copies = (0, len(rows)) if searched else None
         split = name_of(on)
     logits, probabilities = predict(run, rows, device=device, progress=progress)
     told = (rows.labels(), probabilities, rows.groups())
@@ -67,13 +70,12 @@ def evaluate(
         "positive": scores.positive,
         "resamples": resamples,
     }
-    searched = on is None and not manifest.table.column("copy").null_count
     calibration = run.calibration()
     several = len(np.unique(rows.labels())) > 1  # of one class alone any constant is always right
     scores = dataclasses.replace(
         scores,
         baseline=_baseline(manifest.part("train"), rows, how) if several else None,
-        copies_in_training=copies_across(manifest, split, "train") if searched else None,
+        copies_in_training=copies,
         reliability=reliability(*told, **how),
     )
     if calibration is not None:
@@ -94,18 +96,6 @@ def name_of(on: Manifest) -> str:
     """What another set is called beside the splits: as its folder is."""
     name = on.root.resolve().name
     return f"other {name}".strip() if name in ("", *SPLITS) else name
-
-
-def check_unseen(rows: Manifest, known: Manifest) -> None:
-    """Errors: `ManifestError` where rows hold the very pixels of training rows."""
-    learnt = set(known.column("pixel_hash")) - {None}
-    seen = np.array([pixels in learnt for pixels in rows.column("pixel_hash")])
-    if seen.any():
-        raise ManifestError(
-            f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "
-            f"on ({rows.column('source')[seen.argmax()]}…), and of those it is surer than of any "
-            "new one: name pictures that it never saw"
-        )
 
 
 def _baseline(known: Manifest, rows: Manifest, how: dict[str, Any]) -> Baseline:

@@ -47,8 +47,8 @@ def launch(*, device: str = "auto", precision: str = "32-true") -> Fabric:
 
 def reckons_halves() -> bool:
     """Whether this processor reckons in bfloat16, and doesn't only store it."""
-    known = torch.backends.mkldnn.is_available()
-    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return asked is not None and bool(asked())
 
 
 def rank() -> int:

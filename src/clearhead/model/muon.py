@@ -31,24 +31,22 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, filters: Sequence[Tensor], *, lr: float, weight_decay: float) -> None:
         super().__init__(filters, {"lr": lr, "weight_decay": weight_decay})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every matrix that has a slope; what `closure` returns, where one is given."""
-        found = None
-        if closure is not None:
-            with torch.enable_grad():
-                found = closure()
-        for group in self.param_groups:
-            rate, decay = group["lr"], group["weight_decay"]
-            for matrix in group["params"]:
-                if matrix.grad is None:
-                    continue
-                kept = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
-                kept.lerp_(matrix.grad, 1 - MOMENTUM)
-                ahead = orthogonal(matrix.grad.lerp(kept, MOMENTUM))
-                matrix.mul_(1 - rate * decay)
-                matrix.add_(ahead, alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
+        found = None if closure is None else closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for matrix in group["params"]:
+                    if matrix.grad is not None:
+                        self._move(matrix, matrix.grad, group["lr"], group["weight_decay"])
         return found
+
+    def _move(self, matrix: Tensor, slope: Tensor, rate: float, decay: float) -> None:
+        kept = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+        kept.lerp_(slope, 1 - MOMENTUM)
+        ahead = orthogonal(slope.lerp(kept, MOMENTUM))
+        matrix.mul_(1 - rate * decay)
+        matrix.add_(ahead, alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -69,4 +67,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
         factor.diagonal().add_(one)
         whole = factor @ whole
         square = factor @ square @ factor
-    return whole @ x
+    found: Tensor = whole @ x
+    return found

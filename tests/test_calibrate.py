@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clearhead.data.cache import pictures
 from clearhead.deliver.gallery import save_explanations
 from clearhead.deliver.triage_words import calibrated, statements
 from clearhead.errors import ManifestError, RecipeError, RunError
@@ -22,6 +23,7 @@ from clearhead.measure.triage import UNCERTAIN, decided, kept, thresholds
 from clearhead.model import calibrate as calibrating
 from clearhead.model.calibrate import calibrate
 from clearhead.model.evaluate import evaluate, load_evaluation, load_predictions, predict
+from clearhead.model.nets import EvidenceNet, level_of
 from clearhead.model.run import Run, open_run
 from clearhead.model.train import train
 from clearhead.types import Manifest, Recipe
@@ -217,6 +219,39 @@ def test_it_can_be_fitted_on_pictures_of_ones_own(run: Run, tmp_path: Path) -> N
     assert scores.triage is not None
     assert scores.triage.calibration == run.calibration() == found
     assert not any("not exactly" in each.text for each in statements(scores))
+
+
+def test_maps_are_levelled_to_the_validation_pictures(tmp_path: Path) -> None:
+    recipe = Recipe.preset(
+        "evidence", size_px=48, epochs=1, batch=8, levelled=True, progressive=0.0, weights="best"
+    )
+    run = train(disc_folder(tmp_path / "discs", counts=(16, 8, 4)), recipe, tmp_path / "run")
+    rows = run.manifest().part("validation")
+    squares = torch.from_numpy(pictures(rows, fit="canvas", size_px=48)).unsqueeze(1)
+    for path in files(run):
+        classifier = run.classifier(weights=path)
+        assert isinstance(classifier.net, EvidenceNet)
+        assert classifier.net.usual is not None
+        usual = classifier.net.usual.clone()
+        with torch.inference_mode():
+            levels = level_of(classifier.seen(squares)[0].flatten(2))
+            assert levels.flatten().tolist() == pytest.approx([float(usual)] * 8, abs=1e-4)
+            classifier.net.usual.fill_(torch.nan)
+            own = level_of(classifier.seen(squares)[0].flatten(2))
+        assert float(usual) == pytest.approx(float(own.mean()), abs=1e-5)
+        assert float(own.std()) > 1e-3
+    before = [file.read_bytes() for file in files(run)]
+    calibrate(run)  # again: the level is found of maps that aren't levelled
+    assert [file.read_bytes() for file in files(run)] == before
+    calibrate(run, on=elsewhere(tmp_path), named={"normal": "plain"})
+    assert isinstance(net := run.classifier().net, EvidenceNet)
+    assert net.usual is not None
+    assert torch.equal(net.usual, load_file(files(run)[0])["_net.usual"])
+
+
+def test_only_maps_of_evidence_are_levelled() -> None:
+    with pytest.raises(RecipeError, match="levelled is on and net 'compact': only the evidence"):
+        Recipe(levelled=True)
 
 
 def test_pictures_that_it_was_trained_on_are_refused(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -226,6 +227,36 @@ def test_grid_says_where_cells_lie(name: str) -> None:
     play = 1.5 if name == "report" else 0.05
     assert abs(centre_y - (net.grid.offset_px + net.grid.stride_px * row)) < play
     assert abs(centre_x - (net.grid.offset_px + net.grid.stride_px * column)) < play
+
+
+def test_levelled_maps_know_nothing_of_what_is_said_of_all_places() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = EvidenceNet(3, absent=1, levelled=True).eval()
+        other = EvidenceNet(3, absent=1).eval()
+    other.load_state_dict({k: v for k, v in net.state_dict().items() if k != "usual"})
+    x = torch.rand(4, 1, 96, 96, generator=torch.Generator().manual_seed(1))
+    plain = other.features(x)
+    assert torch.equal(net.features(x), plain)  # as long as no level is known
+    assert net.usual is not None
+    net.usual.copy_(torch.tensor([-3.0, 0.5]))
+    found = net.features(x)
+    # The literal level: of 576 cells those of rank 86 to 201 from the highest.
+    cells = np.sort(found.detach().flatten(2).numpy(), axis=2)[:, :, ::-1]
+    assert cells[:, :, 86:202].mean(2) == pytest.approx(np.tile([-3.0, 0.5], (4, 1)), abs=1e-5)
+    shift = (found - plain).flatten(2)
+    torch.testing.assert_close(shift, shift[:, :, :1].expand_as(shift), atol=1e-5, rtol=0)
+    assert shift[:, 0, 0].std() > 1e-4  # of each picture its own
+    assert net.out.bias is not None
+    with torch.no_grad():
+        net.out.bias += torch.tensor([7.0, -2.0])
+    torch.testing.assert_close(net.features(x), found, atol=1e-5, rtol=0)
+    stage = net.stages()[1]
+    torch.testing.assert_close(stage.head(stage.features(x)), net(x))
+    torch.testing.assert_close(net(x), net.head(found), atol=1e-5, rtol=0)
+    net.train()
+    net.dropout.p = 0.0
+    torch.testing.assert_close(net.features(x), plain + torch.tensor([7.0, -2.0])[:, None, None])
 
 
 def _without_normalisation(module: nn.Module) -> nn.Module:

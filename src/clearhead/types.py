@@ -287,6 +287,12 @@ class Recipe:
         "the mean of the highest hundredth of its cells",
         choices=("exponential", "highest"),
     )
+    levelled: bool = setting(
+        False,
+        "shift each map of the evidence net, in use, so that its bulk lies where it does on the "
+        "validation pictures: what is said of all places alike is no evidence; for pictures from "
+        "elsewhere",
+    )
     dropout: float = setting(0.1, "share of features dropped before the last layer", minimum=0.0)
     label_smoothing: float = setting(0.05, "probability moved off the true class", minimum=0.0)
     mask_weight: float = setting(
@@ -365,6 +371,11 @@ class Recipe:
             raise RecipeError(
                 f"pooling is {self.pooling!r} and net {self.net!r}: only the evidence net ends in "
                 "a map that is pooled so, leave it out"
+            )
+        if self.levelled and self.net != "evidence":
+            raise RecipeError(
+                f"levelled is on and net {self.net!r}: only the evidence net ends in a map that "
+                "can be levelled, leave it out"
             )
         if self.norm != "group" and self.net == "report":
             raise RecipeError(

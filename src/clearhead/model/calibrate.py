@@ -19,12 +19,14 @@ from torch import Tensor
 from clearhead.data.cache import pictures
 from clearhead.data.manifest import as_classes
 from clearhead.measure.calibration import bias_corrected, temperature
+from clearhead.measure.groupwise import group_means
 from clearhead.measure.scores import Calibration
 from clearhead.measure.triage import check_error, thresholds, worst_copies
 from clearhead.model.classifier import Classifier
-from clearhead.model.evaluate import name_of, predict
+from clearhead.model.evaluate import BATCH, name_of, predict
 from clearhead.model.gate import Gate
 from clearhead.model.gate_fitting import fit_gate
+from clearhead.model.nets import EvidenceNet, level_of
 from clearhead.model.run import Run, save_weights
 from clearhead.model.unseen import check_unseen
 from clearhead.types import Manifest, Progress, Recipe, silent
@@ -44,7 +46,8 @@ def calibrate(
 ) -> Calibration:
     """Fit temperature, bias and thresholds of every weights file of a run; returns the used ones.
 
-    The weights that the run uses get a gate too, where they have none yet.
+    The weights that the run uses get a gate too, where they have none yet. Levelled maps get their
+    level, from the validation rows alone.
 
     They are fitted on the validation rows, or on all usable rows of another labelled manifest `on`,
     of which `named` tells what class of the run a label stands for. Nothing is written before all
@@ -65,6 +68,8 @@ def calibrate(
     fitted: dict[Path, tuple[Classifier, Calibration]] = {}
     for path in sorted(run.weights.parent.glob("*.safetensors")):
         classifier = run.classifier(device, weights=path)
+        if on is None:
+            _level(classifier, run.recipe, rows, progress)
         logits, _ = predict(run, rows, classifier=classifier, device=device, progress=progress)
         found = _fit(classifier, run.recipe, logits, rows, error)
         if path == run.weights and classifier.gate is None:
@@ -75,6 +80,23 @@ def calibrate(
     for path, (classifier, found) in fitted.items():
         save_weights(classifier, path, found)
     return fitted[run.weights][1]
+
+
+@torch.inference_mode()
+def _level(classifier: Classifier, recipe: Recipe, rows: Manifest, progress: Progress) -> None:
+    """Where maps are levelled, set where the bulk of each usually lies: the mean over groups."""
+    net = classifier.net
+    if not isinstance(net, EvidenceNet) or net.usual is None:
+        return
+    net.usual.fill_(torch.nan)  # maps as the net itself makes them
+    squares = pictures(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
+    levels = []
+    for start in range(0, len(squares), BATCH):
+        some = torch.from_numpy(squares[start : start + BATCH]).unsqueeze(1)
+        maps, _ = classifier.seen(some.to(net.usual.device))
+        levels.append(level_of(maps.flatten(2)).double().cpu().numpy())
+    usual = [group_means(each, rows.groups()).mean() for each in np.concatenate(levels).T]
+    net.usual.copy_(torch.tensor(usual))
 
 
 def _fit(

@@ -104,7 +104,7 @@ def build(recipe: Recipe, classes: int, *, absent: int | None = None) -> Classif
     """
     more: dict[str, Any] = {} if recipe.net == "report" else {"norm": recipe.norm}
     if recipe.net == "evidence":
-        more |= {"absent": absent, "pooling": recipe.pooling}
+        more |= {"absent": absent, "pooling": recipe.pooling, "levelled": recipe.levelled}
     net = NETS[recipe.net](classes, size_px=recipe.size_px, dropout=recipe.dropout, **more)
     spread = {"mean": 0.0, "std": 1.0} if recipe.net == "report" else {"mean": 0.25, "std": 0.25}
     classifier = Classifier(net, **spread)

@@ -483,6 +483,18 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 """How a map of evidence becomes a score: all cells in the scale of their odds, or the highest."""
 
 
+BULK = (0.15, 0.35)
+"""Ranks, as shares of the cells from the highest, whose mean is the level of a map: below what a
+large tumour fills, above what lies beside the head."""
+
+
+def level_of(evidence: Tensor) -> Tensor:
+    """The mean of the cells whose ranks are those of `BULK`, (B, F), of evidence (B, F, N)."""
+    first, last = (round(share * evidence.shape[2]) for share in BULK)
+    ranked = evidence.float().sort(2, descending=True).values
+    return ranked[:, :, first : max(last, first + 1)].mean(2)
+
+
 class EvidenceNet(Backbone):
     """The backbone with a seam that is the evidence itself: a map for each class, at stride 4.
 
@@ -492,7 +504,14 @@ class EvidenceNet(Backbone):
     pyramid networks for object detection", CVPR 2017). `head` pools a map as `POOLS` says, so that
     few cells can speak for the whole picture, gives the absent class 0 and centres the logits: map
     and call can't disagree.
+
+    Where it is `levelled`, each map is shifted in use, not in training, so that its bulk lies where
+    it `usual`ly does: what is said of all places alike is then no evidence. Nothing is shifted
+    before that is known.
     """
+
+    usual: Tensor | None
+    """(F,) the usual level of each map, NaN until it is known; None where maps aren't levelled."""
 
     JOINED = 64
 
@@ -505,6 +524,7 @@ class EvidenceNet(Backbone):
         dropout: float = 0.1,
         norm: str = "group",
         pooling: str = "exponential",
+        levelled: bool = False,
     ) -> None:
         super().__init__(norm=norm)
         self.absent = absent
@@ -513,7 +533,9 @@ class EvidenceNet(Backbone):
         self.fine = NORMS[norm](self.STEM, self.JOINED, 1)
         self.join = nn.Sequential(nn.ReLU(), Residual(self.JOINED, norm=norm))
         self.dropout = nn.Dropout2d(dropout)
-        self.out = nn.Conv2d(self.JOINED, classes - (absent is not None), 1)
+        found = classes - (absent is not None)
+        self.out = nn.Conv2d(self.JOINED, found, 1)
+        self.register_buffer("usual", torch.full((found,), torch.nan) if levelled else None)
         self.grid = self.stem_grid
 
     def features(self, x: Tensor) -> Tensor:
@@ -524,7 +546,11 @@ class EvidenceNet(Backbone):
         return cast(Tensor, self.join(_doubled(coarse, fine.shape[2:]) + fine))
 
     def _evidence(self, maps: Tensor) -> Tensor:
-        return cast(Tensor, self.out(self.dropout(maps)))
+        evidence = cast(Tensor, self.out(self.dropout(maps)))
+        if self.usual is None or self.training:
+            return evidence
+        shift = self.usual - level_of(evidence.flatten(2))
+        return evidence + torch.where(self.usual.isnan(), 0.0, shift)[:, :, None, None]
 
     def head(self, maps: Tensor) -> Tensor:
         found = self.pool(maps.flatten(2).float())

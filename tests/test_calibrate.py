@@ -249,6 +249,26 @@ def test_maps_are_levelled_to_the_validation_pictures(tmp_path: Path) -> None:
     assert torch.equal(net.usual, load_file(files(run)[0])["_net.usual"])
 
 
+def test_the_bias_of_a_run_can_keep_what_is_well(tmp_path: Path) -> None:
+    discs = disc_folder(tmp_path / "discs", counts=(16, 48, 20))  # 24 validation groups a class
+    recipe = Recipe.preset("compact", size_px=48, epochs=1, batch=8, calibration="specificity")
+    plain = dataclasses.replace(
+        discs.with_columns(label=[("healthy", "spot")[x] for x in discs.labels()]),
+        classes=("healthy", "spot"),
+    )
+    run = train(plain, recipe, tmp_path / "run")
+    rows = run.manifest().part("validation")
+    _, chances = predict(run, rows)
+    well = rows.column("label") == "healthy"
+    assert (chances.argmax(1)[well] == 0).sum() == 24  # the ⌈0.95·25⌉-th of 24 is the last
+    three = [("healthy", "spot", "dot")[number % 3] for number in range(len(plain))]
+    classes = ("dot", "healthy", "spot")
+    other = dataclasses.replace(plain.with_columns(label=three), classes=classes)
+    with pytest.raises(RecipeError, match="needs two classes of which one means that nothing"):
+        train(other, recipe, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_only_maps_of_evidence_are_levelled() -> None:
     with pytest.raises(RecipeError, match="levelled is on and net 'compact': only the evidence"):
         Recipe(levelled=True)

@@ -16,6 +16,7 @@ from clearhead.measure.calibration import (
     bias_corrected,
     binned,
     reliability,
+    specific_bias,
     temperature,
 )
 from clearhead.measure.scores import Reliability
@@ -50,6 +51,31 @@ def test_calls_that_are_all_right_do_not_freeze() -> None:
     logits = np.stack([1.0 - labels, 1.0 * labels], 1)
     assert 0.05 < temperature(logits, labels, np.arange(40)) < 1
     assert temperature(logits[::2], labels[::2], np.arange(20)) == 1.0
+
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_specific_bias_keeps_what_is_well_and_asks_nothing_of_the_rest(absent: int) -> None:
+    """Its promise over many draws: 95 % of new groups, each with all its copies."""
+    random = np.random.default_rng(3)
+    kept = []
+    for _ in range(300):
+        groups = np.repeat(np.arange(60), 3)
+        labels = np.where(groups < 40, absent, 1 - absent)
+        values = np.repeat(random.normal(0, 1, 60), 3) + random.normal(0, 0.3, 180)
+        logits = np.zeros((180, 2))
+        logits[:, 1 - absent] = values
+        bias = specific_bias(logits, labels, groups, absent)
+        assert bias.sum() == pytest.approx(0)
+        called = (logits + bias).argmax(1) == absent
+        right = np.array([called[groups == one].all() for one in range(40)])
+        assert right.sum() == 39  # the ⌈0.95·41⌉-th of 40 and all below it
+        other = logits.copy()
+        other[labels != absent] += random.normal(0, 9, (60, 2))
+        assert specific_bias(other, labels, groups, absent).tolist() == bias.tolist()
+        new = (random.normal(0, 1, (500, 1)) + random.normal(0, 0.3, (500, 3))).max(1)
+        kept.append(np.mean(new + bias[1 - absent] < bias[absent]))
+    assert 0.945 < np.mean(kept) < 0.96
+    assert specific_bias(logits, np.full(180, 1 - absent), groups, absent).tolist() == [0, 0]
 
 
 # --- Reliability ----------------------------------------------------------------------------

@@ -343,8 +343,10 @@ class Recipe:
     )
     calibration: str = setting(
         "temperature",
-        "what is fitted on the validation pictures: a temperature, or a bias of each class too",
-        choices=("temperature", "bias_corrected"),
+        "what is fitted on the validation pictures: a temperature, or a bias of each class too, or "
+        "(specificity) the one with which 95 % of those without a finding are called so, for nets "
+        "that meet other tumours elsewhere",
+        choices=("temperature", "bias_corrected", "specificity"),
     )
     precision: str = setting("32-true", "arithmetic", choices=("32-true", "bf16-mixed", "16-mixed"))
     random_labels: bool = setting(

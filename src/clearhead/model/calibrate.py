@@ -18,9 +18,9 @@ from torch import Tensor
 
 from clearhead.data.cache import pictures
 from clearhead.data.manifest import as_classes
-from clearhead.measure.calibration import bias_corrected, temperature
+from clearhead.measure.calibration import bias_corrected, specific_bias, temperature
 from clearhead.measure.groupwise import group_means
-from clearhead.measure.scores import Calibration
+from clearhead.measure.scores import Calibration, absent_class
 from clearhead.measure.triage import check_error, thresholds, worst_copies
 from clearhead.model.classifier import Classifier
 from clearhead.model.evaluate import BATCH, name_of, predict
@@ -111,6 +111,11 @@ def _fit(
     own = logits - classifier.bias.cpu().numpy()
     if recipe.calibration == "bias_corrected":
         warmth, bias = bias_corrected(own, labels, groups)
+    elif recipe.calibration == "specificity":
+        absent = absent_class(rows.classes)
+        assert absent is not None  # as `check_part` asked before the training
+        bias = specific_bias(own, labels, groups, absent)
+        warmth = temperature(own + bias, labels, groups)
     else:
         warmth, bias = temperature(own, labels, groups), np.zeros(own.shape[1])
     classifier.temperature.fill_(warmth)

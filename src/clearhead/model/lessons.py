@@ -198,8 +198,14 @@ def check_part(manifest: Manifest, recipe: Recipe) -> None:
     """That both splits are there, and a class for what means no finding where one is needed."""
     for split in ("train", "validation"):
         manifest.part(split)
+    absent = absent_class(manifest.classes)
+    if recipe.calibration == "specificity" and (absent is None or len(manifest.classes) != 2):
+        raise RecipeError(
+            "calibration is 'specificity', which needs two classes of which one means that nothing "
+            f"was found: these are {', '.join(manifest.classes)}"
+        )
     needed = [name for name in ("phantoms", "counterfactual") if getattr(recipe, name)]
-    if needed and absent_class(manifest.classes) is None:
+    if needed and absent is None:
         raise RecipeError(
             f"{needed[0]} needs a class that means that nothing was found: none of "
             f"{', '.join(manifest.classes)} reads so"

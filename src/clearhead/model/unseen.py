@@ -21,8 +21,7 @@ def shown_in(
     try:
         own, theirs = (thumbnails(each, progress=progress) for each in (rows, known))
     except ReadError:
-        pixels = set(known.column("pixel_hash")) - {None}
-        return np.array([value in pixels for value in rows.column("pixel_hash")], np.bool_), False
+        return _same_pixels(rows, known), False
     return copies_between(rows, own, known, theirs, progress=progress).shared, True
 
 
@@ -31,7 +30,18 @@ def check_unseen(rows: Manifest, known: Manifest, *, progress: Progress = silent
 
     Errors: `ManifestError` where some do.
     """
+    _refuse(rows, _same_pixels(rows, known))  # at once, before the long search
     seen, searched = shown_in(rows, known, progress=progress)
+    _refuse(rows, seen)
+    return searched
+
+
+def _same_pixels(rows: Manifest, known: Manifest) -> NDArray[np.bool_]:
+    pixels = set(known.column("pixel_hash")) - {None}
+    return np.array([value in pixels for value in rows.column("pixel_hash")], np.bool_)
+
+
+def _refuse(rows: Manifest, seen: NDArray[np.bool_]) -> None:
     if seen.any():
         raise ManifestError(
             f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "
@@ -39,4 +49,3 @@ def check_unseen(rows: Manifest, known: Manifest, *, progress: Progress = silent
             "surer than of any new one: `clearhead check THESE --against ITS --fix NEW` sets them "
             "aside"
         )
-    return searched

@@ -261,6 +261,11 @@ def test_the_bias_of_a_run_can_keep_what_is_well(tmp_path: Path) -> None:
     _, chances = predict(run, rows)
     well = rows.column("label") == "healthy"
     assert (chances.argmax(1)[well] == 0).sum() == 24  # the ⌈0.95·25⌉-th of 24 is the last
+    ours = disc_folder(tmp_path / "ours", seed=9)
+    before = [file.read_bytes() for file in files(run)]
+    with pytest.raises(ManifestError, match="holds no picture of healthy, and by those alone"):
+        calibrate(run, on=ours.take(np.flatnonzero(ours.labels())), named={"plain": "healthy"})
+    assert [file.read_bytes() for file in files(run)] == before
     three = [("healthy", "spot", "dot")[number % 3] for number in range(len(plain))]
     classes = ("dot", "healthy", "spot")
     other = dataclasses.replace(plain.with_columns(label=three), classes=classes)

@@ -239,6 +239,8 @@ def test_a_share_of_the_masks_is_learnt_from(tmp_path: Path) -> None:
     assert (told[0.5] <= told[1.0]).all()
     with pytest.raises(RecipeError, match=r"mask_share is 1\.5: expected a share of at most 1"):
         Recipe(mask_share=1.5)
+    with pytest.raises(RecipeError, match=r"mask_share is 0\.5, and no mask is learnt from"):
+        Recipe(mask_share=0.5)
 
 
 def test_only_maps_of_evidence_are_told_where_the_tumour_is() -> None:

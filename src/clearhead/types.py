@@ -374,6 +374,11 @@ class Recipe:
                 f"pooling is {self.pooling!r} and net {self.net!r}: only the evidence net ends in "
                 "a map that is pooled so, leave it out"
             )
+        if self.mask_share < 1 and not (self.mask_weight or self.counterfactual):
+            raise RecipeError(
+                f"mask_share is {self.mask_share}, and no mask is learnt from: set mask_weight or "
+                "counterfactual, or leave it out"
+            )
         if self.levelled and self.net != "evidence":
             raise RecipeError(
                 f"levelled is on and net {self.net!r}: only the evidence net ends in a map that "

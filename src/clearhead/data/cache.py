@@ -21,7 +21,7 @@ from clearhead.files import writing
 from clearhead.types import Manifest, Progress, Scan, silent
 
 _VERSION = 2
-"""Raised whenever the drawing changes, so that no stale cache is ever read."""
+"""Raised whenever drawing or thumbnails change, so that no stale cache is ever read."""
 
 
 def cache_folder() -> Path:

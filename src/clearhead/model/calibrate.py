@@ -18,6 +18,7 @@ from torch import Tensor
 
 from clearhead.data.cache import pictures
 from clearhead.data.manifest import as_classes
+from clearhead.errors import ManifestError
 from clearhead.measure.calibration import bias_corrected, specific_bias, temperature
 from clearhead.measure.groupwise import group_means
 from clearhead.measure.scores import Calibration, absent_class
@@ -63,6 +64,7 @@ def calibrate(
         rows = manifest.part("validation")
     else:
         rows = as_classes(on, run.classes, named or {})
+        _check_well(run, rows)
         check_unseen(rows, manifest.part("train"), progress=progress)
     name = "validation" if on is None else name_of(on)
     fitted: dict[Path, tuple[Classifier, Calibration]] = {}
@@ -80,6 +82,18 @@ def calibrate(
     for path, (classifier, found) in fitted.items():
         save_weights(classifier, path, found)
     return fitted[run.weights][1]
+
+
+def _check_well(run: Run, rows: Manifest) -> None:
+    """Errors: `ManifestError` where the threshold is set by a class that no row is of."""
+    absent = absent_class(run.classes)
+    if run.recipe.calibration != "specificity" or absent is None:
+        return
+    if not (rows.labels() == absent).any():
+        raise ManifestError(
+            f"{rows.root} holds no picture of {run.classes[absent]}, and by those alone this run's "
+            "threshold is set (calibration 'specificity'): name a set that has some"
+        )
 
 
 @torch.inference_mode()

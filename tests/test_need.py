@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
 from clearhead.audits import areas, reactions
 from clearhead.audits import subject as subjects_module
@@ -21,11 +21,13 @@ from clearhead.audits.need import FLIPS, SURVIVES, need
 from clearhead.audits.reactions import WORDS, Reactions, chance, react, sampled, variants
 from clearhead.audits.section import Section
 from clearhead.audits.subject import Subject
+from clearhead.data.canvas import Grid
 from clearhead.data.fills import FILLS
 from clearhead.measure.change import margins
 from clearhead.model.classifier import Classifier
+from clearhead.model.nets import EVIDENCE, Stage, mean_of_highest
 from clearhead.types import BACKGROUND, BRAIN, RIM, Finding
-from subjects import SIDE, LookingNet, disc_regions, planted_subject
+from subjects import SIDE, STRIDE, LookingNet, disc_regions, planted_subject
 
 
 @cache
@@ -156,6 +158,75 @@ def test_a_net_that_reads_sharpness_loses_by_blur() -> None:
         assert finding.level == "warn"
         assert finding.value == pytest.approx(0.5, abs=0.05)
     assert found(section, "need.brain").level == "fail"
+
+
+# --- The level of a map -----------------------------------------------------------------------
+
+
+class Mapped(nn.Module):
+    """A net whose map is the evidence: the brightness of each cell."""
+
+    grid = Grid((STRIDE - 1) / 2, float(STRIDE))
+
+    def features(self, x: Tensor) -> Tensor:
+        return 20 * nn.functional.avg_pool2d(x, STRIDE)
+
+    def head(self, maps: Tensor) -> Tensor:
+        found = mean_of_highest(maps.flatten(2))
+        return torch.cat([found, torch.zeros_like(found)], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage(EVIDENCE, self.features, self.head, self.grid),)
+
+
+def brighter() -> Subject:
+    """Pictures of tumours that are brighter everywhere, without any spot."""
+    labels = np.arange(80) % 2
+    noise = np.random.default_rng(0).integers(-20, 21, (80, SIDE, SIDE))
+    squares = (100 + noise + 10 * (labels == 0)[:, None, None]).astype(np.uint8)
+    classifier = Classifier(Mapped()).eval()
+    return planted_subject(classifier=classifier, labels=labels, squares=squares, odd=0)
+
+
+def test_a_score_that_is_evidence_of_no_place_is_told() -> None:
+    finding = found(need(brighter()), "need.level")
+    assert finding.level == "warn"
+    assert finding.value == pytest.approx(0.5, abs=0.15)
+    assert "evidence of no place" in finding.message
+
+
+@cache
+def standing_out() -> Section:
+    """Tumours that are bright spots, and a map of brightness."""
+    classifier = Classifier(Mapped()).eval()
+    return need(planted_subject(classifier=classifier, count=80))
+
+
+def test_a_score_that_stands_out_is_not_told_of() -> None:
+    finding = found(standing_out(), "need.level")
+    assert finding.level == "info"
+    assert finding.value == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_map_without_its_level_is_told_literally() -> None:
+    own = brighter()
+    told = react(own)
+    cells = 20 * own.squares.reshape(80, 12, 4, 12, 4).mean((2, 4)).reshape(80, 144) / 255
+    ranked = np.sort(cells, 1)[:, ::-1]
+    level = ranked[:, 22:50].mean(1)  # 15 and 35 % of 144 cells
+    usual = np.mean([level[own.groups == group].mean() for group in np.unique(own.groups)])
+    assert told.common.usual == pytest.approx(usual, rel=1e-4)
+    truth = ranked[:, 0] - level + usual  # one cell is the highest hundredth
+    assert told.after["level", ""][:, 0] == pytest.approx(truth, rel=1e-3, abs=1e-3)
+
+
+def test_maps_that_are_no_evidence_have_no_level() -> None:
+    assert reacted("tumour").common.usual is None
+    assert ("level", "") not in reacted("tumour").after
+    assert not [each for each in audited("tumour").findings if each.check == "need.level"]
 
 
 # --- What is erased -------------------------------------------------------------------------
@@ -398,15 +469,19 @@ def test_what_cannot_be_asked_is_said(
 # --- Figures --------------------------------------------------------------------------------
 
 
-def test_every_test_has_a_row_and_a_line() -> None:
-    section = audited("tumour")
+@pytest.mark.parametrize("evident", [False, True])
+def test_every_test_has_a_row_and_a_line(evident: bool) -> None:
+    told = dict(WORDS)
+    if not evident:
+        del told["level"]
+    section = standing_out() if evident else audited("tumour")
     (table,) = section.tables
     assert {len(row) for row in table.rows} == {len(table.columns)}
     words = [row[0] for row in table.rows]
     assert words[0] == "nothing"
-    assert list(dict.fromkeys(words[3:])) == list(WORDS.values())
+    assert list(dict.fromkeys(words[3:])) == list(told.values())
     (dots,) = section.dots
-    assert [line.name for line in dots.lines] == list(WORDS.values())
+    assert [line.name for line in dots.lines] == list(told.values())
     for line in dots.lines:
         for mark in line.marks:
             assert dots.span[0] <= mark.value <= dots.span[1]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, signal
 
+from clearhead.audits.level import usual_level
 from clearhead.audits.subject import Subject
 from clearhead.data.canvas import on_square
 from clearhead.data.fills import levels_of, smooth_noise
@@ -49,6 +50,8 @@ class Common:
     """Pictures of a class in which no picture has a tumour mask, (N,)."""
     levels: Mapping[str, NDArray[np.float32]]
     """Mean and spread of grey in `head`, `brain` and `rim`, over all pictures, (2,) each."""
+    usual: NDArray[np.float32] | None = None
+    """The usual level of each map, (F,); None where maps aren't evidence."""
 
     @property
     def grey(self) -> int:
@@ -64,6 +67,7 @@ class Common:
             donors=rows[marked[rows] & subject.told[rows]],
             healthy=~np.isin(subject.labels, ill) & bool(len(ill)),
             levels=_levels(subject, rows[subject.told[rows]]),
+            usual=usual_level(subject, rows),
         )
 
 

@@ -29,6 +29,8 @@ SURVIVES, SLIGHT = 0.60, 0.55
 """ROC-AUC without the brain that the interval must lie beyond to fail, to warn."""
 OUTLINE, OUTLINE_SLIGHT = 0.75, 0.60
 """ROC-AUC of the outline alone that the interval must lie beyond to fail, to warn."""
+LEVEL = 0.02
+"""Cost in ROC-AUC of taking off the level of maps that the interval must lie above to warn."""
 REMAINS = 0.75
 """ROC-AUC without the tumours that the interval must lie beyond to warn."""
 FLIPS = 0.05
@@ -72,6 +74,7 @@ def _findings(reactions: Reactions, known: Chance) -> tuple[Finding, ...]:
         _elsewhere_than_brain(reactions, "background"),
         _tumour(reactions),
         _hottest(reactions),
+        _level(reactions),
         _outline(reactions),
         _flip(reactions),
         _mild(reactions, "need.blur", "blur-1", "blur-2"),
@@ -296,6 +299,37 @@ def _falls(
     )
     first, second = (_signed(Score(mean.value)) for mean in means)
     return first, second
+
+
+# --- The whole map ------------------------------------------------------------------------------
+
+
+def _level(reactions: Reactions) -> Finding | None:
+    """How much of the ranking is said of all places of a picture alike; of maps of evidence."""
+    change = reactions.changes.get(("level", ""))
+    if change is None:
+        return None
+    drop = change.drop["roc_auc"]
+    clearly = drop.low is not None and drop.low > LEVEL
+    said = (
+        "Part of the score is evidence of no place"
+        if clearly
+        else "What the map says of all places alike is worth little or nothing"
+    )
+    message = (
+        f"{said}: with the level of every map taken off (the mean of the cells that rank between "
+        f"15 and 35 %), ROC-AUC goes from {_plain(change.before['roc_auc'])} to "
+        f"{_auc(change.after['roc_auc'])}, a difference of {_auc(drop)}."
+    )
+    if clearly:
+        message += (
+            " The maps of one class are higher everywhere, as pictures of another scanner, format "
+            "or preparation are; no place on a heatmap shows that part."
+        )
+    level = "warn" if clearly else "info"
+    return Finding(
+        "need.level", level, message, drop.value, interval(drop), LEVEL, figure="need-auc"
+    )
 
 
 # --- The whole picture ----------------------------------------------------------------------

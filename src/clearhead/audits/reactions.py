@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clearhead.audits.areas import AREAS, CHANGES, HOTTEST, Batch, Bools, Bytes, Common, with_tumour
+from clearhead.audits.level import without_level
 from clearhead.audits.subject import Subject
 from clearhead.data.fills import FILLS, Hole, levels_of
 from clearhead.measure.baseline import FACTS, score_to_beat
@@ -33,6 +34,7 @@ WORDS: dict[str, str] = {
     "hottest": f"hottest {100 * HOTTEST:.0f} % of the head erased",
     "blobs": f"random {100 * HOTTEST:.0f} % of the head erased",
     "coolest": f"coolest {100 * HOTTEST:.0f} % of the head erased",
+    "level": "map without its level",
     "outline": "the head's outline alone",
     "swapped": "left and right swapped",
     "blur-1": "blurred by 1 % of the head",
@@ -185,7 +187,7 @@ def react(subject: Subject) -> Reactions:
 
 
 def _asked(batch: Batch) -> Iterator[tuple[Test, NDArray[np.int64], NDArray[np.float32]]]:
-    """Test, positions and logits of every variant of a batch.
+    """Test, positions and logits of every variant of a batch, and of its maps without their level.
 
     A healthy picture has one lent shape, which serves `tumour` and `elsewhere` alike.
     """
@@ -204,6 +206,9 @@ def _asked(batch: Batch) -> Iterator[tuple[Test, NDArray[np.int64], NDArray[np.f
         if name == "tumour":
             lent[fill] = logits
         yield variant.test, variant.at[own], logits
+    if batch.common.usual is not None:
+        every = np.arange(len(batch.rows))
+        yield ("level", ""), every, without_level(batch.subject, batch.rows, batch.common.usual)
 
 
 def sampled(subject: Subject) -> NDArray[np.int64]:

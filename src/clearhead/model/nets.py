@@ -53,6 +53,9 @@ class Stage:
 SEAM = "seam"
 """The only stage of a net that tells of no others."""
 
+EVIDENCE = "evidence"
+"""The last stage of a net whose maps are the evidence itself, in logits, and which pools them."""
+
 
 def stages_of(net: Net) -> tuple[Stage, ...]:
     """The stages of a net, first to last; the last is its own `features` and `head`.
@@ -581,7 +584,7 @@ class EvidenceNet(Backbone):
                 self.grid,
                 seam=self._evidence,
             ),
-            Stage("evidence", self.features, self.head, self.grid),
+            Stage(EVIDENCE, self.features, self.head, self.grid),
         )
 
 

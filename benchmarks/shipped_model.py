@@ -32,7 +32,6 @@ from clearhead.heat.scale import learned_scale
 from clearhead.measure.groupwise import mean
 from clearhead.measure.localisation import distances, pointing
 from clearhead.measure.scores import score
-from clearhead.model.launch import reckons_halves
 from clearhead.model.shipped import FOLDER, pack, shipped
 from clearhead.model.train import resume, train
 from clearhead.types import Manifest, Recipe
@@ -51,7 +50,6 @@ RECIPE = Recipe.preset(
     counterfactual=0.15,
     levelled=True,
     calibration="specificity",
-    precision="bf16-mixed" if reckons_halves() else "32-true",
 )
 """How the weights in the package were made: as the preset was before it learnt faster, since that
 points better on a set that neither has seen (`docs/experiments/evidence-maps.md`, 24, 30, 36)."""

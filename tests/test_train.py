@@ -152,7 +152,7 @@ def test_signal_handlers_and_random_state_are_left_alone(discs: Manifest, tmp_pa
     [
         ("compact", {"batch": 13, "class_weights": True, "dropout": 0.0}),
         ("report", {"batch": 24, "dropout": 0.0}),
-        ("evidence", {"batch": 13, "dropout": 0.0}),
+        ("evidence", {"batch": 13, "dropout": 0.0, "members": 2}),
     ],
 )
 def test_two_processes_compute_the_gradient_of_one(

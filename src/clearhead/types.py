@@ -287,6 +287,12 @@ class Recipe:
         "the mean of the highest hundredth of its cells",
         choices=("exponential", "highest"),
     )
+    members: int = setting(
+        1,
+        "evidence nets that learn side by side, each from first weights of its own, and whose "
+        "evidence is averaged: steadier calls and places for as many times the work",
+        minimum=1,
+    )
     levelled: bool = setting(
         False,
         "shift each map of the evidence net, in use, so that its bulk lies where it does on the "
@@ -373,6 +379,11 @@ class Recipe:
             raise RecipeError(
                 f"pooling is {self.pooling!r} and net {self.net!r}: only the evidence net ends in "
                 "a map that is pooled so, leave it out"
+            )
+        if self.members > 1 and self.net != "evidence":
+            raise RecipeError(
+                f"members is {self.members} and net {self.net!r}: only evidence nets can be "
+                "averaged, leave it out"
             )
         if self.mask_share < 1 and not (self.mask_weight or self.counterfactual):
             raise RecipeError(

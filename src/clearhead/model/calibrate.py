@@ -99,18 +99,20 @@ def _check_well(run: Run, rows: Manifest) -> None:
 @torch.inference_mode()
 def _level(classifier: Classifier, recipe: Recipe, rows: Manifest, progress: Progress) -> None:
     """Where maps are levelled, set where the bulk of each usually lies: the mean over groups."""
-    net = classifier.net
-    if not isinstance(net, EvidenceNet) or net.usual is None:
+    if not recipe.levelled:
         return
-    net.usual.fill_(torch.nan)  # maps as the net itself makes them
     squares = pictures(rows, fit=recipe.fit, size_px=recipe.size_px, progress=progress)
-    levels = []
-    for start in range(0, len(squares), BATCH):
-        some = torch.from_numpy(squares[start : start + BATCH]).unsqueeze(1)
-        maps, _ = classifier.seen(some.to(net.usual.device))
-        levels.append(level_of(maps.flatten(2)).double().cpu().numpy())
-    usual = [group_means(each, rows.groups()).mean() for each in np.concatenate(levels).T]
-    net.usual.copy_(torch.tensor(usual))
+    for net in classifier.modules():  # one, or the members of an ensemble
+        if not isinstance(net, EvidenceNet) or net.usual is None:
+            continue
+        net.usual.fill_(torch.nan)  # maps as the net itself makes them
+        levels = []
+        for start in range(0, len(squares), BATCH):
+            some = torch.from_numpy(squares[start : start + BATCH]).unsqueeze(1)
+            maps = net.features(classifier.normalise(some.to(net.usual.device)))
+            levels.append(level_of(maps.flatten(2)).double().cpu().numpy())
+        usual = [group_means(each, rows.groups()).mean() for each in np.concatenate(levels).T]
+        net.usual.copy_(torch.tensor(usual))
 
 
 def _fit(

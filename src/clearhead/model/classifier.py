@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from clearhead.model.ensemble import EvidenceNets
 from clearhead.model.gate import Gate, watched
 from clearhead.model.nets import NETS, Net
 from clearhead.types import Recipe
@@ -103,9 +104,12 @@ def build(recipe: Recipe, classes: int, *, absent: int | None = None) -> Classif
     The report feeds [0, 1]; other nets get inputs around 0 (mean and spread of a drawn head).
     """
     more: dict[str, Any] = {} if recipe.net == "report" else {"norm": recipe.norm}
+    made = NETS[recipe.net]
     if recipe.net == "evidence":
         more |= {"absent": absent, "pooling": recipe.pooling, "levelled": recipe.levelled}
-    net = NETS[recipe.net](classes, size_px=recipe.size_px, dropout=recipe.dropout, **more)
+    if recipe.members > 1:
+        made, more = EvidenceNets, {**more, "members": recipe.members}
+    net = made(classes, size_px=recipe.size_px, dropout=recipe.dropout, **more)
     spread = {"mean": 0.0, "std": 1.0} if recipe.net == "report" else {"mean": 0.25, "std": 0.25}
     classifier = Classifier(net, **spread)
     return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

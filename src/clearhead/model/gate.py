@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clearhead.model.nets import EvidenceNet, Net, Stage, stages_of
+from clearhead.model.nets import Net, Stage, stages_of
 
 VIEW = 4
 """Cells across the coarse view of a square."""
@@ -57,5 +57,5 @@ def traits_of(squares: Tensor, maps: Tensor) -> Tensor:
 
 def watched(net: Net) -> Stage:
     """The stage whose maps the gate looks at: the last that has features, not yet evidence."""
-    stages = stages_of(net)
-    return stages[-2] if isinstance(net, EvidenceNet) else stages[-1]
+    *before, last = stages_of(net)
+    return before[-1] if before and before[-1].seam is not None else last

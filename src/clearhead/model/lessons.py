@@ -41,6 +41,18 @@ class Lesson:
     known: Tensor | None = None
     brains: Tensor | None = None
 
+    def told(self, members: int) -> Lesson:
+        """What is told of the squares, again for each of the members that they are shown to."""
+
+        def again(value: Tensor) -> Tensor:
+            return value.repeat(members, *[1] * (value.ndim - 1))
+
+        if members == 1:
+            return self
+        told = [self.shares, self.known, self.brains]
+        more = [None if each is None else again(each) for each in told]
+        return Lesson(self.squares, again(self.labels), *more)
+
 
 @dataclass(frozen=True)
 class Part:

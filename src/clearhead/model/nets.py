@@ -576,6 +576,7 @@ class EvidenceNet(Backbone):
                 self.stem,
                 lambda maps: self.head(self._evidence(self._joined(maps))),
                 self.grid,
+                seam=lambda maps: self._evidence(self._joined(maps)),
             ),
             Stage(
                 "joined",

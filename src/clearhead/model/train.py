@@ -229,7 +229,8 @@ class Training:
         for number, chunk in enumerate(chunks):
             places = rows[chunk].to(fabric.device)
             variation = varied.take(chunk)
-            told = part.lesson(places, variation, self.recipe, side=side)
+            shown = part.lesson(places, variation, self.recipe, side=side)
+            told = shown.told(self.recipe.members)  # each makes a map and a call of its own
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 dense: Tensor | float = 0.0
                 if told.shares is None or told.known is None or not self.recipe.mask_weight:
@@ -248,8 +249,9 @@ class Training:
                     )
                 loss = self._loss(logits, told.labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))
-            news[0] += loss.detach() * (len(rows) / total)
-            news[1] += (logits.detach().argmax(1) == told.labels).sum()
+            each = len(chunk) / max(1, len(logits))  # of members, their mean
+            news[0] += loss.detach() * (len(rows) / total) * each
+            news[1] += (logits.detach().argmax(1) == told.labels).sum() * each
             news[2] += len(chunk)
         return news
 

@@ -261,6 +261,14 @@ def test_the_bias_of_a_run_can_keep_what_is_well(tmp_path: Path) -> None:
     _, chances = predict(run, rows)
     well = rows.column("label") == "healthy"
     assert (chances.argmax(1)[well] == 0).sum() == 24  # the ⌈0.95·25⌉-th of 24 is the last
+    asked = dataclasses.replace(run, recipe=dataclasses.replace(recipe, specificity=0.5))
+    before = [file.read_bytes() for file in files(run)]
+    calibrate(asked)
+    _, chances = predict(run, rows)
+    # The ⌈0.5·25⌉-th and all below it; of so young a net the next lies within 1e-4 of it.
+    assert 13 <= (chances.argmax(1)[well] == 0).sum() <= 14
+    calibrate(run)
+    assert [file.read_bytes() for file in files(run)] == before
     ours = disc_folder(tmp_path / "ours", seed=9)
     before = [file.read_bytes() for file in files(run)]
     with pytest.raises(ManifestError, match="holds no picture of healthy, and by those alone"):
@@ -272,6 +280,13 @@ def test_the_bias_of_a_run_can_keep_what_is_well(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="needs two classes of which one means that nothing"):
         train(other, recipe, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_share_that_nothing_asks_for_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"specificity is 0.9 and calibration 'temperature', wh"):
+        Recipe(specificity=0.9)
+    with pytest.raises(RecipeError, match=r"specificity is 1.0: expected a share between 0 and 1"):
+        Recipe(specificity=1.0, calibration="specificity")
 
 
 def test_only_maps_of_evidence_are_levelled() -> None:

@@ -350,9 +350,15 @@ class Recipe:
     calibration: str = setting(
         "temperature",
         "what is fitted on the validation pictures: a temperature, or a bias of each class too, or "
-        "(specificity) the one with which 95 % of those without a finding are called so, for nets "
-        "that meet other tumours elsewhere",
+        "(specificity) the one with which so many of those without a finding are called so, for "
+        "nets that meet other tumours elsewhere",
         choices=("temperature", "bias_corrected", "specificity"),
+    )
+    specificity: float = setting(
+        0.95,
+        "share of new pictures without a finding that the threshold keeps called so, where "
+        "calibration is specificity",
+        minimum=0.0,
     )
     precision: str = setting("32-true", "arithmetic", choices=("32-true", "bf16-mixed", "16-mixed"))
     random_labels: bool = setting(
@@ -375,6 +381,15 @@ class Recipe:
         for name in ("mask_share", "counterfactual", "progressive", "warmup"):
             if not getattr(self, name) <= 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}: expected a share of at most 1")
+        if not 0 < self.specificity < 1:
+            raise RecipeError(
+                f"specificity is {self.specificity}: expected a share between 0 and 1, as 0.95"
+            )
+        if self.specificity != 0.95 and self.calibration != "specificity":
+            raise RecipeError(
+                f"specificity is {self.specificity} and calibration {self.calibration!r}, which "
+                "asks for none: set calibration to 'specificity', or leave it out"
+            )
         if self.pooling != "exponential" and self.net != "evidence":
             raise RecipeError(
                 f"pooling is {self.pooling!r} and net {self.net!r}: only the evidence net ends in "

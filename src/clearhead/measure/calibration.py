@@ -84,19 +84,15 @@ def bias_corrected(
     return warmth, warmth * bias
 
 
-SPECIFICITY = 0.95
-"""Share of new groups without a finding that `specific_bias` keeps called so."""
-
-
 def specific_bias(
-    logits: ArrayLike, labels: ArrayLike, groups: ArrayLike, absent: int
+    logits: ArrayLike, labels: ArrayLike, groups: ArrayLike, absent: int, share: float = 0.95
 ) -> NDArray[np.float64]:
-    """What to add to logits (N, 2) so that a new group of class `absent` is called so by 95 %.
+    """What to add to logits (N, 2) so that a new group of class `absent` is called so.
 
-    Known is how pictures without a finding look; what there is to find may look otherwise
-    elsewhere, and takes no part. Of a group its worst copy counts, and of n groups the
-    ⌈0.95 (n + 1)⌉-th, which keeps the promise for a group of the same kind (with fewer than 19 the
-    worst, which is less). Zeros where no group is of that class.
+    By `share`, the chance of that. Known is how pictures without a finding look; what there is to
+    find may look otherwise elsewhere, and takes no part. Of a group its worst copy counts, and of n
+    groups the ⌈share · (n + 1)⌉-th, which keeps the promise for a group of the same kind (with too
+    few, 19 for 0.95, the worst, which is less). Zeros where no group is of that class.
     Source: Tong, Feng and Li, "Neyman-Pearson classification algorithms and NP receiver operating
     characteristics", Science Advances 4, 2018.
     """
@@ -108,7 +104,7 @@ def specific_bias(
     worst = np.full(place.max() + 1, -np.inf)
     np.maximum.at(worst, place, margins)
     count = len(worst)
-    rank = min(count, int(np.ceil(round(SPECIFICITY * (count + 1), 9))))
+    rank = min(count, int(np.ceil(round(share * (count + 1), 9))))
     limit = float(np.sort(worst)[rank - 1]) + 1e-4  # what lies on it is called absent
     bias = np.full(2, -limit / 2)
     bias[absent] = limit / 2

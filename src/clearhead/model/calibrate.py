@@ -130,7 +130,7 @@ def _fit(
     elif recipe.calibration == "specificity":
         absent = absent_class(rows.classes)
         assert absent is not None  # as `check_part` asked before the training
-        bias = specific_bias(own, labels, groups, absent)
+        bias = specific_bias(own, labels, groups, absent, recipe.specificity)
         warmth = temperature(own + bias, labels, groups)
     else:
         warmth, bias = temperature(own, labels, groups), np.zeros(own.shape[1])

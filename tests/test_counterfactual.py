@@ -226,7 +226,7 @@ def test_training_learns_from_turned_pictures(
 
     monkeypatch.setattr(training, "_loss", note)
     rows = torch.arange(8)
-    training._gradient(rows, draw_variation(8, 0), 64)
+    training._gradient(rows[None], [draw_variation(8, 0)], 64)
     lesson: Lesson = part.lesson(rows, draw_variation(8, 0), recipe)
     assert torch.equal(torch.cat(seen), lesson.labels)
     assert (lesson.labels != part.labels[rows]).sum() >= 3

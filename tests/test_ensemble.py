@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from clearhead.data.cache import pictures
 from clearhead.errors import RecipeError
 from clearhead.heat.evidence import evidence
+from clearhead.model import train as training_module
 from clearhead.model.classifier import Classifier, build
 from clearhead.model.ensemble import EvidenceNets
 from clearhead.model.evaluate import evaluate, predict
 from clearhead.model.gate import watched
 from clearhead.model.launch import launch
+from clearhead.model.lessons import batches, load_part, seed_for
 from clearhead.model.nets import EvidenceNet, level_of, stages_of
 from clearhead.model.train import Training, train
 from clearhead.types import Manifest, Recipe, silent
@@ -64,12 +66,14 @@ def test_the_map_is_the_mean_of_the_members_and_the_call_is_read_off_it() -> Non
         torch.testing.assert_close(member.head(net.features(x)), net(x))
 
 
-def test_while_they_learn_each_makes_a_map_of_its_own() -> None:
-    net, x = nets_of().train(), squares()
+def test_while_they_learn_each_is_shown_pictures_of_its_own() -> None:
+    net, x = nets_of().train(), squares(6)
     for member in net:
         member.dropout.p = 0.0
-    torch.testing.assert_close(net.features(x), torch.cat([each.features(x) for each in net]))
-    torch.testing.assert_close(net(x), torch.cat([each(x) for each in net]))
+    alone = [member.features(x[2 * n : 2 * n + 2]) for n, member in enumerate(net)]
+    torch.testing.assert_close(net.features(x), torch.cat(alone))
+    calls = [member(x[2 * n : 2 * n + 2]) for n, member in enumerate(net)]
+    torch.testing.assert_close(net(x), torch.cat(calls))
 
 
 @pytest.mark.parametrize("name", ["stem", "joined", "evidence"])
@@ -92,15 +96,19 @@ def test_a_stage_is_the_whole_net_cut_in_two(name: str) -> None:
     ids=["masks", "labels alone", "adamw"],
 )
 def test_each_member_learns_as_it_would_alone(
-    discs: Manifest, tmp_path: Path, changes: dict[str, object]
+    discs: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
 ) -> None:
-    with torch.random.fork_rng(devices=[]):
-        both = training(discs, small(**changes), tmp_path / "both")
-        alone = [training(discs, small(members=1, **changes), tmp_path / f"{i}") for i in (0, 1)]
+    recipe = small(**changes)
+    both = training(discs, recipe, tmp_path / "both")
+    alone = [training(discs, small(members=1, **changes), tmp_path / f"{i}") for i in (0, 1)]
     ensemble = cast(EvidenceNets, both.classifier.net)
     for one, member in zip(alone, ensemble, strict=True):
         cast(EvidenceNet, one.classifier.net).load_state_dict(member.state_dict())
-    news = [each.run_steps() for each in (both, *alone)]
+    order = batches(both.parts["train"], recipe, 0)[:3]
+    news = [steps(both, order)]
+    for number, one in enumerate(alone):  # with the pictures and variations of that member
+        monkeypatch.setattr(training_module, "seed_for", lambda _, *n, m=number: seed_for(m, *n))
+        news.append(steps(one, [rows[number : number + 1] for rows in order]))
     torch.testing.assert_close(news[0], (news[1] + news[2]) / 2, rtol=1e-4, atol=1e-4)
     for one, member in zip(alone, ensemble, strict=True):
         theirs = cast(EvidenceNet, one.classifier.net).state_dict()
@@ -110,18 +118,28 @@ def test_each_member_learns_as_it_would_alone(
     assert not torch.allclose(first, second)
 
 
-class Steps(Training):
-    """A training of a few steps of its first epoch."""
-
-    def run_steps(self) -> Tensor:
-        self.model.train()
-        rows = torch.arange(8)
-        told = [self.step(rows + 8 * n, epoch=0, number=n, steps=3) for n in range(3)]
-        return torch.stack(told)
+def training(manifest: Manifest, recipe: Recipe, out: Path) -> Training:
+    return Training(launch(device="cpu", precision=recipe.precision), manifest, recipe, out, silent)
 
 
-def training(manifest: Manifest, recipe: Recipe, out: Path) -> Steps:
-    return Steps(launch(device="cpu", precision=recipe.precision), manifest, recipe, out, silent)
+def steps(one: Training, order: list[Tensor]) -> Tensor:
+    """Loss, correct calls and pictures of the first steps of an epoch, (steps, 3)."""
+    one.model.train()
+    with torch.random.fork_rng(devices=[]):
+        told = [one.step(rows, epoch=0, number=n, steps=9) for n, rows in enumerate(order)]
+    return torch.stack(told)
+
+
+def test_members_go_through_the_pictures_in_orders_of_their_own(discs: Manifest) -> None:
+    part = load_part(discs, "train", small())
+    one, several = (torch.cat(batches(part, small(members=members), 4), 1) for members in (1, 3))
+    assert one.shape[0] == 1
+    assert several.shape == (3, one.shape[1])
+    assert torch.equal(several[0], one[0])
+    for rows in several[1:]:
+        assert not torch.equal(rows, one[0])
+        assert torch.equal(rows.sort().values, one[0].sort().values)  # each a group of its own
+    assert not torch.equal(several[1], several[2])
 
 
 def test_a_run_of_several_is_used_like_any_other(discs: Manifest, tmp_path: Path) -> None:

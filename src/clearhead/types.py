@@ -289,8 +289,8 @@ class Recipe:
     )
     members: int = setting(
         1,
-        "evidence nets that learn side by side, each from first weights of its own, and whose "
-        "evidence is averaged: steadier calls and places for as many times the work",
+        "evidence nets that learn side by side, each from first weights and in an order of its "
+        "own, and whose evidence is averaged: steadier calls and places for as many times the work",
         minimum=1,
     )
     levelled: bool = setting(

@@ -16,9 +16,9 @@ class EvidenceNets(nn.Module):
 
     What all of them found stays, what each made up is divided by their number. In use it is a net
     like any other: `features` is the mean of the members' maps, (B, F, h, w), and `head` pools that
-    one, so that map and call can't disagree. While it learns, each member makes a map and a call of
-    its own, and learns as if it were alone: `features` are then the maps of all, one member's batch
-    after the other's, (M·B, F, h, w). M times the work, M times the weights.
+    one, so that map and call can't disagree. While it learns, each member learns as if it were
+    alone: of x (M·B, 1, S, S) each is shown its own B pictures, one member's after the other's, and
+    makes their maps. M times the work, M times the weights.
 
     Source: Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty
     estimation using deep ensembles", NeurIPS 2017; maps are averaged here, not probabilities.
@@ -38,10 +38,10 @@ class EvidenceNets(nn.Module):
         return next(iter(self))
 
     def features(self, x: Tensor) -> Tensor:
-        return self._together([member.features(x) for member in self])
-
-    def _together(self, maps: list[Tensor]) -> Tensor:
-        return torch.cat(maps) if self.training else torch.stack(maps).mean(0)
+        if self.training:
+            parts = x.chunk(len(self._members))
+            return torch.cat([one.features(part) for one, part in zip(self, parts, strict=True)])
+        return torch.stack([member.features(x) for member in self]).mean(0)
 
     def head(self, maps: Tensor) -> Tensor:
         return self.first.head(maps)
@@ -64,6 +64,8 @@ class EvidenceNets(nn.Module):
 
         def seam(maps: Tensor) -> Tensor:
             parts = maps.chunk(len(seams), 1)
-            return self._together([each(part) for each, part in zip(seams, parts, strict=True)])
+            return torch.stack([each(part) for each, part in zip(seams, parts, strict=True)]).mean(
+                0
+            )
 
         return Stage(stages[0].name, features, lambda x: self.head(seam(x)), stages[0].grid, seam)

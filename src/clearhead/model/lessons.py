@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,17 +42,23 @@ class Lesson:
     known: Tensor | None = None
     brains: Tensor | None = None
 
-    def told(self, members: int) -> Lesson:
-        """What is told of the squares, again for each of the members that they are shown to."""
+    @classmethod
+    def joined(cls, lessons: Sequence[Lesson]) -> Lesson:
+        """Several lessons one after the other, all told of the same things."""
+        if len(lessons) == 1:
+            return lessons[0]
 
-        def again(value: Tensor) -> Tensor:
-            return value.repeat(members, *[1] * (value.ndim - 1))
+        def every(of: Callable[[Lesson], Tensor | None]) -> Tensor | None:
+            parts = [value for value in map(of, lessons) if value is not None]
+            return torch.cat(parts) if parts else None
 
-        if members == 1:
-            return self
-        told = [self.shares, self.known, self.brains]
-        more = [None if each is None else again(each) for each in told]
-        return Lesson(self.squares, again(self.labels), *more)
+        return cls(
+            torch.cat([one.squares for one in lessons]),
+            torch.cat([one.labels for one in lessons]),
+            every(lambda one: one.shares),
+            every(lambda one: one.known),
+            every(lambda one: one.brains),
+        )
 
 
 @dataclass(frozen=True)
@@ -253,15 +260,25 @@ def _with_heads(part: Part, manifest: Manifest, recipe: Recipe, progress: Progre
 
 
 def batches(part: Part, recipe: Recipe, epoch: int) -> list[Tensor]:
-    """The rows of each batch of an epoch, in random order; the last batch may be smaller.
+    """The rows of each batch of an epoch, (M, B), for each member in a random order of its own.
 
     Every file once; or as many rows as there are groups, each class as often as the others: a file
-    of each of its groups, drawn anew, in rounds until there are enough.
+    of each of its groups, drawn anew, in rounds until there are enough. The last batch may be
+    smaller.
     """
-    random = torch.Generator().manual_seed(seed_of(recipe.seed, ORDER, epoch))
-    if recipe.sampling == "pictures":
-        return cut(_even(part.labels.cpu(), part.groups.cpu(), random), recipe.batch)
-    return cut(torch.randperm(len(part), generator=random), recipe.batch)
+    orders = []
+    for member in range(recipe.members):
+        random = torch.Generator().manual_seed(seed_for(member, recipe.seed, ORDER, epoch))
+        if recipe.sampling == "pictures":
+            orders.append(_even(part.labels.cpu(), part.groups.cpu(), random))
+        else:
+            orders.append(torch.randperm(len(part), generator=random))
+    return [rows.T for rows in cut(torch.stack(orders, 1), recipe.batch)]
+
+
+def seed_for(member: int, *numbers: int) -> int:
+    """`seed_of` the numbers for the first member, who learns as a net alone; others have others."""
+    return seed_of(*numbers, *[member] * (member > 0))
 
 
 def judges(part: Part, recipe: Recipe) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -30,11 +31,13 @@ from clearhead.model.launch import circumstances, launch, rank, summed
 from clearhead.model.lessons import (
     DROPOUT,
     VARIATION,
+    Lesson,
     batches,
     check_part,
     cut,
     judges,
     load_part,
+    seed_for,
     side_of,
 )
 from clearhead.model.memory import keep_freed_memory
@@ -198,7 +201,10 @@ class Training:
         return self._validated(at, sums, started)
 
     def step(self, rows: Tensor, *, epoch: int, number: int, steps: int) -> Tensor:
-        """One step on the global batch `rows`; returns loss, correct and count (3,)."""
+        """One step on the global batch `rows` (M, B), of each member its own.
+
+        Returns loss, correct and count (3,), of members their mean.
+        """
         recipe = self.recipe
         rate = learning_rate(recipe, epoch * steps + number, recipe.epochs * steps)
         for optimiser in self.optimisers:
@@ -206,8 +212,8 @@ class Training:
                 group["lr"] = rate
         place = self.fabric.global_rank
         torch.manual_seed(seed_of(recipe.seed, DROPOUT, epoch, number, place))
-        seed = seed_of(recipe.seed, VARIATION, epoch, number)
-        varied = draw_variation(len(rows), seed, randomise=recipe.randomise)
+        seeds = [seed_for(m, recipe.seed, VARIATION, epoch, number) for m in range(len(rows))]
+        varied = [draw_variation(rows.shape[1], s, randomise=recipe.randomise) for s in seeds]
         news = self._gradient(rows, varied, side_of(recipe, epoch))
         for optimiser in self.optimisers:
             optimiser.step()
@@ -215,22 +221,25 @@ class Training:
             optimiser.zero_grad()
         return summed(self.fabric, news)
 
-    def _gradient(self, rows: Tensor, varied: Variation, side: int) -> Tensor:
+    def _gradient(self, rows: Tensor, varied: Sequence[Variation], side: int) -> Tensor:
         """Add this process' part of the batch's gradient; returns its loss, correct, count (3,).
 
         The loss is divided by the weight of the global batch, so chunks and processes add up to
-        the gradient of the whole.
+        the gradient of the whole; members add up, since none knows of the others.
         """
         fabric, part = self.fabric, self.parts["train"]
-        total = self._weight_of(part.labels[rows.to(fabric.device)])
-        mine = torch.arange(fabric.global_rank, len(rows), fabric.world_size)
-        chunks = cut(mine, self.chunk) or [mine]
+        members, count = rows.shape
+        total = self._weight_of(part.labels[rows.flatten().to(fabric.device)]) / members
+        mine = torch.arange(fabric.global_rank, count, fabric.world_size)
+        chunks = cut(mine, max(1, self.chunk // members)) or [mine]
         news = torch.zeros(3, dtype=torch.float64, device=fabric.device)
         for number, chunk in enumerate(chunks):
-            places = rows[chunk].to(fabric.device)
-            variation = varied.take(chunk)
-            shown = part.lesson(places, variation, self.recipe, side=side)
-            told = shown.told(self.recipe.members)  # each makes a map and a call of its own
+            told = Lesson.joined(
+                [
+                    part.lesson(own[chunk].to(fabric.device), v.take(chunk), self.recipe, side=side)
+                    for own, v in zip(rows, varied, strict=True)
+                ]
+            )
             with fabric.no_backward_sync(self.model, enabled=number + 1 < len(chunks)):
                 dense: Tensor | float = 0.0
                 if told.shares is None or told.known is None or not self.recipe.mask_weight:
@@ -249,9 +258,8 @@ class Training:
                     )
                 loss = self._loss(logits, told.labels, smooth=self.recipe.label_smoothing) + dense
                 fabric.backward(loss * (fabric.world_size / total))
-            each = len(chunk) / max(1, len(logits))  # of members, their mean
-            news[0] += loss.detach() * (len(rows) / total) * each
-            news[1] += (logits.detach().argmax(1) == told.labels).sum() * each
+            news[0] += loss.detach() * (count / total) / members
+            news[1] += (logits.detach().argmax(1) == told.labels).sum() / members
             news[2] += len(chunk)
         return news
 

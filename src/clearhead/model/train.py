@@ -229,6 +229,7 @@ class Training:
         """
         fabric, part = self.fabric, self.parts["train"]
         members, count = rows.shape
+        # Of members the mean: their batches differ in weight only where classes are weighed.
         total = self._weight_of(part.labels[rows.flatten().to(fabric.device)]) / members
         mine = torch.arange(fabric.global_rank, count, fabric.world_size)
         chunks = cut(mine, max(1, self.chunk // members)) or [mine]

@@ -74,6 +74,7 @@ def test_while_they_learn_each_is_shown_pictures_of_its_own() -> None:
     torch.testing.assert_close(net.features(x), torch.cat(alone))
     calls = [member(x[2 * n : 2 * n + 2]) for n, member in enumerate(net)]
     torch.testing.assert_close(net(x), torch.cat(calls))
+    assert net(x[:0]).shape == (0, 3)  # of several processes one may have none left
 
 
 @pytest.mark.parametrize("name", ["stem", "joined", "evidence"])

@@ -39,7 +39,7 @@ class EvidenceNets(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         if self.training:
-            parts = x.chunk(len(self._members))
+            parts = x.tensor_split(len(self._members))  # as many, of no picture too
             return torch.cat([one.features(part) for one, part in zip(self, parts, strict=True)])
         return torch.stack([member.features(x) for member in self]).mean(0)
 
@@ -63,9 +63,7 @@ class EvidenceNets(nn.Module):
             return torch.cat([stage.features(x) for stage in stages], 1)
 
         def seam(maps: Tensor) -> Tensor:
-            parts = maps.chunk(len(seams), 1)
-            return torch.stack([each(part) for each, part in zip(seams, parts, strict=True)]).mean(
-                0
-            )
+            parts = zip(seams, maps.chunk(len(seams), 1), strict=True)
+            return torch.stack([each(part) for each, part in parts]).mean(0)
 
         return Stage(stages[0].name, features, lambda x: self.head(seam(x)), stages[0].grid, seam)

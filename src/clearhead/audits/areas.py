@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, signal
 
-from clearhead.audits.level import usual_level
+from clearhead.audits.level import level_of_rows
 from clearhead.audits.subject import Subject
 from clearhead.data.canvas import on_square
 from clearhead.data.fills import levels_of, smooth_noise
@@ -67,7 +67,7 @@ class Common:
             donors=rows[marked[rows] & subject.told[rows]],
             healthy=~np.isin(subject.labels, ill) & bool(len(ill)),
             levels=_levels(subject, rows[subject.told[rows]]),
-            usual=usual_level(subject, rows),
+            usual=level_of_rows(subject, rows),
         )
 
 

@@ -9,26 +9,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from clearhead.audits.subject import BATCH, Subject
-from clearhead.measure.groupwise import group_means
+from clearhead.audits.subject import Subject
+from clearhead.model.calibrate import usual_level
 from clearhead.model.nets import EVIDENCE, level_of, stages_of
 
 
-def usual_level(subject: Subject, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """The mean level of each map over the groups of some rows, (F,).
+def level_of_rows(subject: Subject, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    """The usual level of each map over some rows, (F,), see `calibrate.usual_level`.
 
     None where the maps of the net aren't evidence, so that a level of theirs means nothing.
     """
-    if stages_of(subject.classifier.net)[-1].name != EVIDENCE or not len(rows):
+    net = subject.classifier.net
+    if stages_of(net)[-1].name != EVIDENCE or not len(rows):
         return None
-    parts = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    with torch.inference_mode():
-        found = [level_of(_maps(subject, part).flatten(2)).cpu().numpy() for part in parts]
-    levels = np.concatenate(found)
-    means = [group_means(each, subject.groups[rows]).mean() for each in levels.T]
-    return np.array(means, np.float32)
+    return usual_level(subject.classifier, net, subject.squares[rows], subject.groups[rows])
 
 
 def without_level(
@@ -36,14 +31,10 @@ def without_level(
 ) -> NDArray[np.float32]:
     """Logits (B, K) of some rows whose maps are shifted as a whole to the `usual` level (F,)."""
     classifier = subject.classifier
+    squares = torch.from_numpy(subject.squares[rows]).unsqueeze(1).to(classifier.mean.device)
     with torch.inference_mode():
-        maps = _maps(subject, rows)
+        maps = classifier.seen(squares)[0].float()
         shift = torch.from_numpy(usual).to(maps.device) - level_of(maps.flatten(2))
         logits = classifier.net.head(maps + shift[:, :, None, None]) + classifier.bias
         said: NDArray[np.float32] = logits.float().cpu().numpy()
     return said
-
-
-def _maps(subject: Subject, rows: NDArray[np.int64]) -> Tensor:
-    squares = torch.from_numpy(subject.squares[rows]).unsqueeze(1)
-    return subject.classifier.seen(squares.to(subject.classifier.mean.device))[0].float()

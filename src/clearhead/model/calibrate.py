@@ -27,7 +27,7 @@ from clearhead.model.classifier import Classifier
 from clearhead.model.evaluate import BATCH, name_of, predict
 from clearhead.model.gate import Gate
 from clearhead.model.gate_fitting import fit_gate
-from clearhead.model.nets import EvidenceNet, level_of
+from clearhead.model.nets import EvidenceNet, Net, level_of
 from clearhead.model.run import Run, save_weights
 from clearhead.model.unseen import check_unseen
 from clearhead.types import Manifest, Progress, Recipe, silent
@@ -106,13 +106,24 @@ def _level(classifier: Classifier, recipe: Recipe, rows: Manifest, progress: Pro
         if not isinstance(net, EvidenceNet) or net.usual is None:
             continue
         net.usual.fill_(torch.nan)  # maps as the net itself makes them
-        levels = []
-        for start in range(0, len(squares), BATCH):
-            some = torch.from_numpy(squares[start : start + BATCH]).unsqueeze(1)
-            maps = net.features(classifier.normalise(some.to(net.usual.device)))
-            levels.append(level_of(maps.flatten(2)).double().cpu().numpy())
-        usual = [group_means(each, rows.groups()).mean() for each in np.concatenate(levels).T]
-        net.usual.copy_(torch.tensor(usual))
+        net.usual.copy_(torch.from_numpy(usual_level(classifier, net, squares, rows.groups())))
+
+
+@torch.inference_mode()
+def usual_level(
+    classifier: Classifier, net: Net, squares: NDArray[np.uint8], groups: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The mean level over the groups (N,) of each map of a net of the classifier's, (F,).
+
+    `squares` (N, S, S) are normalised as the classifier does it.
+    """
+    levels = []
+    for start in range(0, len(squares), BATCH):
+        some = torch.from_numpy(squares[start : start + BATCH]).unsqueeze(1)
+        maps = net.features(classifier.normalise(some.to(classifier.mean.device)))
+        levels.append(level_of(maps.flatten(2)).double().cpu().numpy())
+    means = [group_means(each, groups).mean() for each in np.concatenate(levels).T]
+    return np.array(means, np.float32)
 
 
 def _fit(

@@ -263,6 +263,12 @@ def test_triage_is_told_with_its_promise_and_a_broken_one_is_a_caution() -> None
     assert "ruled out" not in text
 
 
+def test_whose_weights_a_run_began_with_is_told() -> None:
+    told = Page("x", Origin("x", pretrained="before (0123)"))
+    assert "Began with the weights of before (0123)" in Reader(render_page(told)).text
+    assert "Began" not in Reader(render_page(Page("x", Origin("x")))).text
+
+
 def test_settings_apart_from_the_default_are_marked() -> None:
     changed = Page("x", Origin("x"), recipe=Recipe(epochs=3))
     reader = Reader(render_page(changed))

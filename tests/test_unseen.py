@@ -40,8 +40,8 @@ def test_altered_copies_are_found_and_refused(known: Manifest, other: Manifest) 
     assert searched
     assert other.column("source")[seen].tolist() == ["Healthy/zz.jpg"]
     with pytest.raises(ManifestError, match=r"^1 of 7 pictures are among .* \(Healthy/zz\.jpg…\)"):
-        check_unseen(other, known)
-    assert check_unseen(other.take(np.flatnonzero(~seen)), known)
+        check_unseen(other, [known])
+    assert check_unseen(other.take(np.flatnonzero(~seen)), [known])
 
 
 def test_without_the_files_of_the_training_the_same_pixels_are_found(
@@ -49,12 +49,12 @@ def test_without_the_files_of_the_training_the_same_pixels_are_found(
 ) -> None:
     monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))  # which knows none of them
     gone = dataclasses.replace(known, root=tmp_path / "gone")
-    assert check_unseen(other, gone) is False  # nobody looked for copies
+    assert check_unseen(other, [gone]) is False  # nobody looked for copies
     again = tmp_path / "again" / "Healthy"
     again.mkdir(parents=True)
     shutil.copy(known.root / known.column("source")[0], again / "a.png")
     with pytest.raises(ManifestError, match="1 of 1 pictures are among those"):
-        check_unseen(index(again.parent, tmp_path / "again.parquet"), gone)
+        check_unseen(index(again.parent, tmp_path / "again.parquet"), [gone])
 
 
 def test_thumbnails_are_those_that_the_index_keeps(known: Manifest) -> None:

@@ -19,7 +19,7 @@ import rich_click as click
 from click.exceptions import NoArgsIsHelpError
 
 import clearhead
-from clearhead.app.flags import recipe_flags, recipe_from
+from clearhead.app.flags import PRESET, recipe_flags, recipe_from
 from clearhead.app.progress import progress_for
 from clearhead.errors import ClearheadError, RunError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clearhead.audits.material import Material
     from clearhead.audits.section import EvidenceAudit
     from clearhead.data.copies import CopyReport
+    from clearhead.model.run import Run
     from clearhead.types import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -119,13 +120,29 @@ def _recipe(command: F) -> F:
         click.option(
             "--preset",
             type=click.Choice(["compact", "evidence", "report"]),
-            default="compact",
-            show_default=True,
+            default=None,
+            show_default=PRESET,
             help="settings to start from: ours, or those of the report",
+        ),
+        click.option(
+            "--pretrained",
+            type=FILE,
+            default=None,
+            help="run whose weights to begin with, and what shapes its net; `shipped` is the "
+            "classifier in the package",
         ),
     ):
         command = flag(command)
     return command
+
+
+def _pretrained(path: Path | None) -> Run | None:
+    """The run whose weights a training begins with."""
+    if path is None:
+        return None
+    from clearhead.model.shipped import run_at
+
+    return run_at(path)
 
 
 # --- Data -----------------------------------------------------------------------------------
@@ -458,8 +475,9 @@ def train(
     manifest: Path | None,
     out: Path | None,
     again: Path | None,
-    preset: str,
+    preset: str | None,
     file: Path | None,
+    pretrained: Path | None,
     device: str,
     quiet: bool,
     as_json: bool,
@@ -472,13 +490,16 @@ def train(
 
     **Examples:** `clearhead train kaggle.parquet runs/first` ·
     `clearhead train kaggle.parquet runs/report --preset report` ·
+    `clearhead train ours.parquet runs/ours --pretrained shipped` ·
     `clearhead train --resume runs/first`
     """
-    if again is not None and (manifest or any(value is not None for value in flags.values())):
+    given = (manifest, pretrained, preset, file, *flags.values())
+    if again is not None and any(value is not None for value in given):
         raise click.UsageError("--resume takes no manifest and no settings: the run has its own")
     if again is None and (manifest is None or out is None):
         raise click.UsageError("name a split manifest and a new run folder: train MANIFEST OUT")
-    recipe = None if again else recipe_from(preset, file, flags)
+    begin = _pretrained(pretrained)
+    recipe = None if again else recipe_from(preset, file, flags, begin)
 
     from clearhead.data.manifest import load_manifest
     from clearhead.heat.scale import display_scale
@@ -491,7 +512,9 @@ def train(
     else:
         assert recipe is not None
         rows = load_manifest(manifest or Path())
-        run = training.train(rows, recipe, out or Path(), device=device, progress=progress)
+        run = training.train(
+            rows, recipe, out or Path(), pretrained=begin, device=device, progress=progress
+        )
     if rank() > 0:
         return
     display_scale(run)
@@ -633,8 +656,9 @@ def crossval(
     validation: float,
     also: tuple[Path, ...],
     pairs: tuple[str, ...],
-    preset: str,
+    preset: str | None,
     file: Path | None,
+    pretrained: Path | None,
     device: str,
     positive: str | None,
     resamples: int,
@@ -650,7 +674,8 @@ def crossval(
 
     **Example:** `clearhead crossval kaggle.parquet cv --folds 7 --preset evidence --jobs 2`
     """
-    recipe = recipe_from(preset, file, flags)
+    begin = _pretrained(pretrained)
+    recipe = recipe_from(preset, file, flags, begin)
 
     from clearhead.audits.crossval import crossval
     from clearhead.data.manifest import load_manifest
@@ -666,6 +691,7 @@ def crossval(
         validation=validation,
         also=_others(also),
         named=_named(pairs),
+        pretrained=begin,
         positive=positive,
         resamples=resamples,
         device=device,

@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
 from clearhead.errors import RecipeError
 from clearhead.types import PRESETS, Recipe
 
+if TYPE_CHECKING:
+    from clearhead.model.run import Run
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+PRESET = "compact"
+"""Where no other preset is named."""
 
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float}
 
@@ -41,14 +47,21 @@ def _defaults(item: dataclasses.Field[Any]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in values.items())
 
 
-def recipe_from(preset: str, file: Path | None, flags: dict[str, Any]) -> Recipe:
+def recipe_from(
+    preset: str | None, file: Path | None, flags: dict[str, Any], pretrained: Run | None = None
+) -> Recipe:
     """The recipe of a preset or a recipe file, with the flags that were given on top.
 
-    Errors: `RecipeError` for a file that is no recipe.
+    Without a file, what shapes the net of a pretrained run is taken over. Errors: `RecipeError` for
+    a file that is no recipe and a preset of another net than the run's.
     """
     changes = {name: value for name, value in flags.items() if value is not None}
+    if file is None and pretrained is not None:
+        from clearhead.model.pretrained import recipe_after
+
+        return recipe_after(pretrained, preset=preset, **changes)
     if file is None:
-        return Recipe.preset(preset, **changes)
+        return Recipe.preset(preset or PRESET, **changes)
     import json
 
     try:

@@ -12,7 +12,7 @@ from clearhead.audits.section import Section, Table
 from clearhead.audits.subject import Subject
 from clearhead.measure.baseline import FACTS, score_to_beat
 from clearhead.measure.scores import Baseline, Evaluation, Score, score
-from clearhead.model.unseen import shown_in
+from clearhead.model.unseen import seen_in, shown_in
 from clearhead.types import Finding, Manifest
 
 
@@ -75,6 +75,9 @@ def _seen(subject: Subject) -> Iterator[Finding]:
     if subject.known is None:
         return
     seen = _shown(subject, subject.known)
+    if subject.run is not None and not subject.own:  # a training refuses to be tested on these
+        before = subject.run.learnt_before()
+        seen = seen | seen_in(subject.rows, before, progress=subject.progress)
     if seen.any():
         yield Finding(
             "calls.seen",

@@ -28,8 +28,9 @@ from clearhead.measure.baseline import FACTS
 from clearhead.measure.groupwise import mean_of_repeats
 from clearhead.measure.scores import Baseline, Evaluation, Score, score, score_repeats
 from clearhead.model.folds import jobs_of, run_jobs
+from clearhead.model.pretrained import check_pretrained
 from clearhead.model.run import Run, open_run
-from clearhead.model.unseen import shown_in
+from clearhead.model.unseen import seen_in
 from clearhead.types import Manifest, Progress, Recipe, silent
 
 MEASURES = ("pointing", "inside")
@@ -241,6 +242,7 @@ def crossval(
     validation: float = 0.15,
     also: Mapping[str, Manifest] | None = None,
     named: Mapping[str, str] | None = None,
+    pretrained: Run | None = None,
     positive: str | None = None,
     resamples: int = 1000,
     device: str = "auto",
@@ -248,15 +250,20 @@ def crossval(
 ) -> CrossValidation:
     """Split, train and evaluate every fold of every seed in `out/seedS-foldK/`, then pool them.
 
-    Seeds count up from the recipe's; each draws its own folds of groups. Finished runs are not done
-    again and interrupted ones go on. `jobs` trainings run side by side, then with one thread each.
-    The other settings are those of `pool`.
+    Seeds count up from the recipe's; each draws its own folds of groups. Every training begins with
+    the weights of the run `pretrained`, or with drawn ones. Finished runs are not done again and
+    interrupted ones go on. `jobs` trainings run side by side, then with one thread each. The other
+    settings are those of `pool`.
 
-    Errors: `ManifestError` where the manifest can't be split so, `RunError` where `out` holds other
-    settings or pictures, `Interrupted` on Ctrl-C, after everything is saved.
+    Errors: `ManifestError` where the manifest can't be split so or the pretrained run has learnt
+    from its pictures, `RunError` where `out` holds other settings or pictures, `RecipeError` where
+    the weights of that run don't fit, `Interrupted` on Ctrl-C, after everything is saved.
     """
     other, named = also or {}, named or {}
     _check_elsewhere(other, manifest.classes, named)  # before the long work
+    if pretrained is not None:
+        rows = manifest.take(manifest.usable())
+        check_pretrained(pretrained, rows, recipe, progress=progress)
     how: dict[str, Any] = {"positive": positive, "resamples": resamples}
     planned = jobs_of(
         manifest,
@@ -266,6 +273,7 @@ def crossval(
         seeds=seeds,
         validation=validation,
         device=device,
+        pretrained=None if pretrained is None else pretrained.folder,
         **how,
     )
     runs = run_jobs(planned, manifest, processes=jobs, progress=progress)
@@ -575,7 +583,7 @@ def _elsewhere(
         )
         for each in told
     ]
-    whole = members[0].manifest
-    seen, _ = shown_in(rows, whole.take(whole.usable()), progress=progress)
+    whole, before = members[0].manifest, members[0].run.learnt_before()
+    seen = seen_in(rows, (whole.take(whole.usable()), *before), progress=progress)
     located = _located(found, int(how["resamples"]))
     return Elsewhere(name, scores, _spreads(each_run), located, int(seen.sum()))

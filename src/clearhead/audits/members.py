@@ -14,6 +14,9 @@ from clearhead.model.folds import contents
 from clearhead.model.run import Run
 from clearhead.types import Manifest
 
+BEGUN = "pretrained"
+"""What a run was made with besides its recipe."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -97,13 +100,17 @@ def _check_recipes(runs: Sequence[Run]) -> None:
                 f"{run.folder} has the classes {', '.join(run.classes)}, {first.folder} "
                 f"{', '.join(first.classes)}: pool runs of one manifest"
             )
-        mine, theirs = asdict(run.recipe), asdict(first.recipe)
+        mine, theirs = _settings(run), _settings(first)
         other = [name for name in mine if name != "seed" and mine[name] != theirs[name]]
         if other:
             told = ", ".join(f"{name} ({mine[name]}, {theirs[name]})" for name in other)
             raise RunError(
                 f"{run.folder} and {first.folder} differ in {told}: pool runs of one recipe"
             )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {**asdict(run.recipe), BEGUN: run.made.get(BEGUN)}
 
 
 def _plan(run: Run, manifest: Manifest) -> Mapping[str, Any]:

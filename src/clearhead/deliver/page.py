@@ -68,6 +68,8 @@ class Origin:
     seconds: float | None = None
     device: str | None = None
     command: str | None = None
+    pretrained: str | None = None
+    """The run whose weights it began with."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -227,6 +229,7 @@ def _origin_facts(origin: Origin) -> list[tuple[str, str]]:
         "Took": None if origin.seconds is None else duration(origin.seconds),
         "Device": origin.device,
         "Command": origin.command,
+        "Began with the weights of": origin.pretrained,
         **origin.versions,
     }
     return [(name, value) for name, value in facts.items() if value]

@@ -258,6 +258,7 @@ def _origin(run: Run) -> Origin:
         when=datetime.fromisoformat(made["finished"]),
         seconds=float(made["seconds"]),
         device=device,
+        pretrained=made.get("pretrained"),
         versions=versions,
     )
 

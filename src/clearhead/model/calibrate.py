@@ -65,7 +65,7 @@ def calibrate(
     else:
         rows = as_classes(on, run.classes, named or {})
         _check_well(run, rows)
-        check_unseen(rows, manifest.part("train"), progress=progress)
+        check_unseen(rows, run.learnt(), progress=progress)
     name = "validation" if on is None else name_of(on)
     fitted: dict[Path, tuple[Classifier, Calibration]] = {}
     for path in sorted(run.weights.parent.glob("*.safetensors")):

@@ -59,7 +59,7 @@ def evaluate(
         copies = copies_across(manifest, split, "train") if searched else None
     else:
         rows = as_classes(on, run.classes, named or {})
-        searched = check_unseen(rows, manifest.part("train"), progress=progress)
+        searched = check_unseen(rows, run.learnt(), progress=progress)
         copies = (0, len(rows)) if searched else None
         split = name_of(on)
     logits, probabilities = predict(run, rows, device=device, progress=progress)

@@ -26,6 +26,7 @@ from clearhead.data.split import split
 from clearhead.errors import ClearheadError, RunError
 from clearhead.files import read_json
 from clearhead.model.evaluate import evaluate, evaluation_folder
+from clearhead.model.pretrained import begun_with, forget_pretrained, words_of
 from clearhead.model.run import Run, manifest_id, open_run
 from clearhead.model.stopping import Interrupted, stop_asked
 from clearhead.model.train import resume, train
@@ -50,6 +51,8 @@ class Job:
     positive: str | None = None
     resamples: int = 1000
     device: str = "auto"
+    pretrained: Path | None = None
+    """Folder of the run whose weights every training begins with."""
 
     @property
     def name(self) -> str:
@@ -84,15 +87,16 @@ class Job:
 
     def to_json(self) -> str:
         """Plain JSON for the command line of a process."""
-        return json.dumps({**asdict(self), "out": str(self.out)})
+        folder = None if self.pretrained is None else str(self.pretrained)
+        return json.dumps({**asdict(self), "out": str(self.out), "pretrained": folder})
 
     @classmethod
     def from_json(cls, text: str) -> Job:
         """The job that `to_json` wrote."""
         values = json.loads(text)
-        return cls(
-            **{**values, "out": Path(values["out"]), "recipe": Recipe.of(values["recipe"])},
-        )
+        known = None if values["pretrained"] is None else Path(values["pretrained"])
+        paths = {"out": Path(values["out"]), "pretrained": known}
+        return cls(**{**values, **paths, "recipe": Recipe.of(values["recipe"])})
 
 
 def jobs_of(
@@ -140,6 +144,13 @@ def _check_same(job: Job, rows: Manifest) -> None:
     if other:
         told = ", ".join(f"{name} {theirs[name]}, not {ours[name]}" for name in other)
         raise RunError(f"{job.folder} was begun with {told}: name a new folder")
+    wanted = None if job.pretrained is None else words_of(open_run(job.pretrained))
+    known = begun_with(job.folder)
+    if known != wanted:
+        raise RunError(
+            f"{job.folder} was begun with {_weights(known)}, not {_weights(wanted)}: name a new "
+            "folder"
+        )
     path = job.folder / "manifest.parquet"
     if path.exists() and manifest_id(load_manifest(path)) != manifest_id(rows):
         raise RunError(
@@ -147,17 +158,25 @@ def _check_same(job: Job, rows: Manifest) -> None:
         )
 
 
+def _weights(words: str | None) -> str:
+    return "drawn weights" if words is None else f"the weights of {words}"
+
+
 def fold_run(job: Job, manifest: Manifest, *, progress: Progress = silent) -> Run:
     """Split, train and evaluate one job; what is done is not done again, what was begun goes on."""
-    begun = (job.folder / "recipe.json").exists()
-    if begun and not (job.folder / "manifest.parquet").exists():
-        (job.folder / "recipe.json").unlink()  # killed before it began
-        begun = False
-    if begun:
+    if (job.folder / "manifest.parquet").exists():
         run = resume(job.folder, device=job.device, progress=progress)
     else:
-        rows = job.rows(manifest)
-        run = train(rows, job.recipe, job.folder, device=job.device, progress=progress)
+        (job.folder / "recipe.json").unlink(missing_ok=True)  # killed before it began
+        forget_pretrained(job.folder)
+        run = train(
+            job.rows(manifest),
+            job.recipe,
+            job.folder,
+            pretrained=None if job.pretrained is None else open_run(job.pretrained),
+            device=job.device,
+            progress=progress,
+        )
     if not (evaluation_folder(run, "test") / "scores.json").exists():
         evaluate(run, positive=job.positive, resamples=job.resamples, progress=progress)
         # No other run learns from these very pictures; what it was tested on is looked at again.

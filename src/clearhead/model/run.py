@@ -7,6 +7,7 @@ runs/NAME/
 ├── history.json          one entry per epoch
 ├── weights/              best.safetensors, last.safetensors, each with its calibration
 ├── state.pt              what `--resume` needs
+├── before/               what the weights that it began with had learnt from, where it did
 └── run.json              classes and how it was made: written last, so its presence means complete
 ```
 """
@@ -39,6 +40,10 @@ FORMAT = 1
 """Version of the run folder; a reader refuses any other."""
 
 
+BEFORE = "before"
+"""Folder, in that of a run, of what the weights that it began with had learnt from."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished training."""
@@ -64,6 +69,18 @@ class Run:
                 "own, or name other pictures"
             )
         return load_manifest(self.folder / "manifest.parquet")
+
+    def learnt(self) -> tuple[Manifest, ...]:
+        """The pictures that its weights have learnt from, as far as they are known.
+
+        Its training rows, and those of the weights that it began with.
+        """
+        own = (self.manifest().part("train"),) if self.listed else ()
+        return (*own, *self.learnt_before())
+
+    def learnt_before(self) -> tuple[Manifest, ...]:
+        """The pictures that the weights it began with had learnt from."""
+        return tuple(map(load_manifest, sorted((self.folder / BEFORE).glob("*.parquet"))))
 
     @property
     def colour(self) -> str:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -43,6 +44,13 @@ from clearhead.model.lessons import (
 from clearhead.model.memory import keep_freed_memory
 from clearhead.model.muon import Muon
 from clearhead.model.nets import StandardConv2d
+from clearhead.model.pretrained import FILE as PRETRAINED
+from clearhead.model.pretrained import (
+    begun_with,
+    check_pretrained,
+    keep_pretrained,
+    load_pretrained,
+)
 from clearhead.model.run import (
     Run,
     load_state,
@@ -85,23 +93,31 @@ def train(
     recipe: Recipe,
     out: Path,
     *,
+    pretrained: Run | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Run:
     """Train `recipe` on the train rows of a split manifest into the new folder `out`.
 
-    Under `torchrun` every process takes its share of each batch; otherwise one process does all.
-    Errors: `ManifestError` without train and validation rows, `RunError` where `out` is in use,
-    `Interrupted` on Ctrl-C, after the state is saved.
+    It begins with the weights of the run `pretrained`, or with drawn ones. Under `torchrun` every
+    process takes its share of each batch; otherwise one process does all.
+    Errors: `ManifestError` without train and validation rows and where the pretrained run has
+    learnt from pictures that are held out, or copies of them, `RecipeError` where its weights don't
+    fit, `RunError` where `out` is in use, `Interrupted` on Ctrl-C, after the state is saved.
     """
     if rank() == 0 and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} exists already: name a new folder, or go on with --resume {out}")
     check_part(manifest, recipe)  # refuse before anything is written
+    if pretrained is not None and rank() == 0:
+        held = manifest.take(np.isin(manifest.column("split"), ("validation", "test")))
+        check_pretrained(pretrained, held, recipe, progress=progress)
     fabric = launch(device=device, precision=recipe.precision)
     if fabric.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
+        if pretrained is not None:
+            keep_pretrained(pretrained, manifest.classes, out)
         write_recipe(recipe, out)
-        save_manifest(manifest, out / "manifest.parquet")
+        save_manifest(manifest, out / "manifest.parquet")  # last: with it a training has begun
     return Training(fabric, manifest, recipe, out, progress).run(Position())
 
 
@@ -146,6 +162,9 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(recipe.seed))
             self.classifier = build(recipe, len(self.classes), absent=self.parts["train"].absent)
+        self.pretrained = begun_with(out)
+        if self.pretrained is not None:
+            load_pretrained(self.classifier, out)
         self.model, *self.optimisers = fabric.setup(
             self.classifier, *optimisers(self.classifier, recipe)
         )
@@ -336,13 +355,15 @@ class Training:
             "seconds": round(at.seconds, 1),
             "epochs": at.epoch,
             "best_epoch": int(at.best()["epoch"]),
+            **({} if self.pretrained is None else {"pretrained": self.pretrained}),
         }
         run = Run(self.out, self.recipe, self.classes, self.manifest_id, made)
         if self.fabric.is_global_zero:
             save_weights(self.classifier, self.out / "weights" / "last.safetensors")
             calibrate(run, device=str(self.fabric.device), progress=self.progress)
             write_run(run)
-            (self.out / "state.pt").unlink(missing_ok=True)
+            for needless in ("state.pt", PRETRAINED):
+                (self.out / needless).unlink(missing_ok=True)
         self.fabric.barrier()
         return run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,9 @@ from clearhead.data.between import copies_between
 from clearhead.data.cache import thumbnails
 from clearhead.errors import ManifestError, ReadError
 from clearhead.types import Manifest, Progress, silent
+
+ASIDE = "`clearhead check THESE --against ITS --fix NEW` sets them aside"
+"""What to do about pictures from elsewhere that aren't new."""
 
 
 def shown_in(
@@ -25,14 +30,36 @@ def shown_in(
     return copies_between(rows, own, known, theirs, progress=progress).shared, True
 
 
-def check_unseen(rows: Manifest, known: Manifest, *, progress: Progress = silent) -> bool:
-    """That no row shows what a row of the training `known` shows; whether copies were looked for.
+def seen_in(
+    rows: Manifest, known: Sequence[Manifest], *, progress: Progress = silent
+) -> NDArray[np.bool_]:
+    """Which rows (N,) show a picture of one of several other sets."""
+    seen = np.zeros(len(rows), np.bool_)
+    for each in known:
+        seen |= shown_in(rows, each, progress=progress)[0]
+    return seen
 
-    Errors: `ManifestError` where some do.
+
+def check_unseen(
+    rows: Manifest,
+    known: Sequence[Manifest],
+    *,
+    run: str = "this run",
+    remedy: str = ASIDE,
+    progress: Progress = silent,
+) -> bool:
+    """That no row shows what a run has learnt from, `known`; whether copies were looked for.
+
+    Errors: `ManifestError` where some do, with the `remedy`.
     """
-    _refuse(rows, _same_pixels(rows, known))  # at once, before the long search
-    seen, searched = shown_in(rows, known, progress=progress)
-    _refuse(rows, seen)
+    told = f"{run} was trained on, or copies of them", remedy
+    for each in known:
+        _refuse(rows, _same_pixels(rows, each), *told)  # at once, before the long search
+    searched = True
+    for each in known:
+        seen, looked = shown_in(rows, each, progress=progress)
+        _refuse(rows, seen, *told)
+        searched &= looked
     return searched
 
 
@@ -41,11 +68,10 @@ def _same_pixels(rows: Manifest, known: Manifest) -> NDArray[np.bool_]:
     return np.array([value in pixels for value in rows.column("pixel_hash")], np.bool_)
 
 
-def _refuse(rows: Manifest, seen: NDArray[np.bool_]) -> None:
+def _refuse(rows: Manifest, seen: NDArray[np.bool_], told: str, remedy: str) -> None:
     if seen.any():
         raise ManifestError(
-            f"{int(seen.sum())} of {len(rows)} pictures are among those that this run was trained "
-            f"on, or copies of them ({rows.column('source')[seen.argmax()]}…), and of those it is "
-            "surer than of any new one: `clearhead check THESE --against ITS --fix NEW` sets them "
-            "aside"
+            f"{int(seen.sum())} of {len(rows)} pictures are among those that {told} "
+            f"({rows.column('source')[seen.argmax()]}…), and of those it is surer than of any new "
+            f"one: {remedy}"
         )

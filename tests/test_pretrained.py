@@ -267,12 +267,22 @@ def test_a_job_tells_a_process_where_they_are(before: Run, tmp_path: Path) -> No
 # --- As a command ---------------------------------------------------------------------------
 
 
+def test_what_cannot_be_checked_is_said(ours: Manifest, tmp_path: Path) -> None:
+    save_manifest(ours, tmp_path / "ours.parquet")
+    words = ["train", str(tmp_path / "ours.parquet"), str(tmp_path / "run"), "--quiet"]
+    quick = ["--pretrained", "shipped", "--size-px", "64", "--epochs", "1"]
+    done = CliRunner().invoke(cli, [*words, *quick], catch_exceptions=False)
+    assert "it began with the weights of shipped (" in done.output
+    assert "), whose pictures aren't listed\n" in done.output
+
+
 def test_as_a_command(before: Run, ours: Manifest, tmp_path: Path) -> None:
     save_manifest(split(ours, seed=0), tmp_path / "ours.parquet")
     words = ["train", str(tmp_path / "ours.parquet"), str(tmp_path / "run"), "--epochs", "1"]
     begin = ["--pretrained", str(before.folder), "--quiet"]
     done = CliRunner().invoke(cli, [*words, *begin], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    assert f"it began with the weights of {words_of(before)}\n" in done.output
     assert open_run(tmp_path / "run").recipe.net == "evidence"
     again = CliRunner().invoke(cli, ["train", "--resume", str(tmp_path / "run"), *begin])
     assert again.exit_code == 2

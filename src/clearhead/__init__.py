@@ -60,6 +60,7 @@ _HOMES = {
     "open_run": "clearhead.model.run",
     "read": "clearhead.data.read",
     "read_scans": "clearhead.data.read",
+    "recipe_after": "clearhead.model.pretrained",
     "regions": "clearhead.model.regions",
     "runs_of": "clearhead.audits.crossval",
     "save_audit": "clearhead.deliver.audit_page",

@@ -525,8 +525,15 @@ def train(
         f"{run.folder}: {run.made['epochs']} epochs in {run.made['seconds']:.0f} s, "
         f"validation accuracy {last['validation_accuracy']:.1%}, best epoch "
         f"{run.made['best_epoch']}",
+        *_began(run),
         f"next: clearhead evaluate {run.folder}",
     )
+
+
+def _began(run: Run) -> list[str]:
+    """Whose weights a training began with, where it drew none."""
+    told = run.made.get("pretrained")
+    return [] if told is None else [f"it began with the weights of {told}"]
 
 
 ON_AS = click.option(

@@ -207,6 +207,7 @@ class CrossValidation:
             "training_hours": round(sum(made["seconds"] for made in every) / 3600, 2),
             "version": clearhead.__version__,
             "when": max(made["finished"] for made in every),
+            "pretrained": every[0].get("pretrained"),
         }
 
 

@@ -44,7 +44,12 @@ OPEN_TILES = 18
 TONES = {"fail": "bad", "warn": "doubt", "info": "note"}
 LEVEL_WORDS = {"fail": "failed", "warn": "warning", "info": "note"}
 
-MADE_WORDS = {"seconds": "Checks took", "when": "Made", "version": "clearhead"}
+MADE_WORDS = {
+    "seconds": "Checks took",
+    "when": "Made",
+    "version": "clearhead",
+    "pretrained": "Began with the weights of",
+}
 """What the page calls a fact of how it was made; the others by their own name."""
 
 UNSEEN = (

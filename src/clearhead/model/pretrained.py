@@ -112,8 +112,12 @@ def forget_pretrained(out: Path) -> None:
 
 
 def words_of(run: Run) -> str:
-    """What a run that begins with the weights of this one says of them."""
-    return f"{run.folder.resolve().name} ({sha256(run.weights.read_bytes())[:16]})"
+    """What a run that begins with the weights of this one says of them.
+
+    Of weights whose pictures aren't known nobody can check that the test holds none of those.
+    """
+    unknown = "" if run.listed else ", whose pictures aren't listed"
+    return f"{run.folder.resolve().name} ({sha256(run.weights.read_bytes())[:16]}){unknown}"
 
 
 def begun_with(folder: Path) -> str | None:

@@ -21,9 +21,17 @@ from clearhead.data.manifest import save_manifest
 from clearhead.data.split import split
 from clearhead.errors import ManifestError, RecipeError, RunError
 from clearhead.files import read_json, write_json
+from clearhead.model.classifier import build
 from clearhead.model.evaluate import evaluate
 from clearhead.model.folds import Job, fold_run
-from clearhead.model.pretrained import FILE, begun_with, keep_pretrained, recipe_after, words_of
+from clearhead.model.pretrained import (
+    FILE,
+    begun_with,
+    keep_pretrained,
+    load_pretrained,
+    recipe_after,
+    words_of,
+)
 from clearhead.model.run import Run, open_run, write_recipe
 from clearhead.model.shipped import shipped
 from clearhead.model.train import resume, train
@@ -219,6 +227,14 @@ def test_damaged_weights_are_one_line(before: Run, ours: Manifest, tmp_path: Pat
     broken.weights.write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"^the weights in .* can't be used"):
         train(ours, small("evidence"), tmp_path / "run", pretrained=broken)
+    assert not (tmp_path / "run").exists()
+    begun = tmp_path / "begun"
+    keep_pretrained(before, ours.classes, begun)
+    with pytest.raises(RunError, match=r"holds weights of another net \(size mismatch for _net"):
+        load_pretrained(build(small("compact"), 2), begun)
+    (begun / FILE).write_bytes(b"nothing")
+    with pytest.raises(RunError, match=r"^the weights in .* can't be used"):
+        begun_with(begun)
 
 
 # --- Over folds -----------------------------------------------------------------------------

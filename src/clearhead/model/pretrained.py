@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from clearhead.data.manifest import save_manifest
 from clearhead.errors import RecipeError, RunError
@@ -54,7 +55,8 @@ def check_pretrained(
     from none of the pictures that are `held` out from it, nor from a copy.
 
     What a run has learnt from that came without the list of its pictures isn't known.
-    Errors: `RecipeError` for a net of another shape, `ManifestError` for pictures it has seen.
+    Errors: `RecipeError` for a net of another shape, `RunError` for weights that can't be read,
+    `ManifestError` for pictures it has seen.
     """
     shapes = (*SHAPES, "size_px") if recipe.net == "report" else SHAPES
     other = [name for name in shapes if getattr(recipe, name) != getattr(run.recipe, name)]
@@ -65,6 +67,7 @@ def check_pretrained(
         raise RecipeError(
             f"{run.folder.name} has {told}: its weights don't fit, leave these settings out"
         )
+    _read(run.weights)
     remedy = "split as it did, or begin with a run that never saw them"
     check_unseen(held, run.learnt(), run=run.folder.name, remedy=remedy, progress=progress)
 
@@ -73,13 +76,9 @@ def keep_pretrained(run: Run, classes: tuple[str, ...], out: Path) -> None:
     """Keep in the folder `out` the weights that a training there begins with, and what they know.
 
     The last layer goes along where it says the same: of the same classes, or where each has one
-    map of something that was found. Elsewhere it is drawn. Errors: `RunError` for weights that
-    can't be read.
+    map of something that was found. Elsewhere it is drawn.
     """
-    try:
-        every = load_file(run.weights)
-    except (OSError, SafetensorError) as broken:
-        raise RunError(f"the weights in {run.weights} can't be used ({broken})") from None
+    every, _ = _read(run.weights)
     own = {name: value.float() for name, value in every.items() if _learnt(name)}
     if not _same_words(run, classes):
         own = {name: value for name, value in own.items() if ".out." not in name}
@@ -89,6 +88,16 @@ def keep_pretrained(run: Run, classes: tuple[str, ...], out: Path) -> None:
         path = out / BEFORE / f"{number}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_manifest(known, path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights, and what their file tells of them. Errors: `RunError` where it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            told: dict[str, str] = file.metadata() or {}
+        return load_file(path), told
+    except (OSError, SafetensorError) as broken:
+        raise RunError(f"the weights in {path} can't be used ({broken}): train anew") from None
 
 
 def _learnt(name: str) -> bool:
@@ -123,8 +132,7 @@ def words_of(run: Run) -> str:
 def begun_with(folder: Path) -> str | None:
     """What the training in a folder, finished or not, says of the weights that it began with."""
     if (folder / FILE).exists():
-        with safe_open(folder / FILE, "pt") as file:
-            return str((file.metadata() or {}).get("run"))
+        return _read(folder / FILE)[1].get("run")
     if (folder / "run.json").exists():
         words: str | None = open_run(folder).made.get("pretrained")
         return words
@@ -136,14 +144,9 @@ def load_pretrained(classifier: Classifier, folder: Path) -> None:
 
     Errors: `RunError` where they are damaged or of another shape.
     """
-    path = folder / FILE
-    state = classifier.state_dict()
+    state, (kept, _) = classifier.state_dict(), _read(folder / FILE)
     try:
-        kept = load_file(path)
-        for name, value in kept.items():
-            if state[name].shape != value.shape:
-                raise RunError(f"{path} holds weights of another net: begin with another run")
-            state[name] = value
-    except (OSError, SafetensorError, KeyError) as broken:
-        raise RunError(f"the weights in {path} can't be used ({broken}): train anew") from None
-    classifier.load_state_dict(state)
+        classifier.load_state_dict({**state, **kept})
+    except RuntimeError as broken:
+        reason = str(broken).splitlines()[-1].strip()
+        raise RunError(f"{folder / FILE} holds weights of another net ({reason})") from None

@@ -195,7 +195,7 @@ def test_what_is_held_out_must_be_news_to_those_weights(
     second = train(theirs, recipe, tmp_path / "second", pretrained=before)  # its own split is well
     # And what those weights had learnt from is known two trainings later.
     third = train(ours, recipe, tmp_path / "third", pretrained=second)
-    assert [len(rows) for rows in third.learnt()] == [24, 24, 24]
+    assert [len(rows) for rows in third.learnt()] == [24, 24]  # two trainings on the same rows
     assert {str(rows.root) for rows in third.learnt_before()} == {str(theirs.root)}
     with pytest.raises(ManifestError, match=r"8 of 16 pictures are among those that third was"):
         train(other, recipe, tmp_path / "fourth", pretrained=third)

@@ -18,7 +18,7 @@ from clearhead.errors import RecipeError, RunError
 from clearhead.files import sha256, writing
 from clearhead.measure.scores import absent_class
 from clearhead.model.classifier import Classifier
-from clearhead.model.run import BEFORE, Run, open_run
+from clearhead.model.run import BEFORE, Run, manifest_id, open_run
 from clearhead.model.unseen import check_unseen
 from clearhead.types import Manifest, Progress, Recipe, silent
 
@@ -84,7 +84,8 @@ def keep_pretrained(run: Run, classes: tuple[str, ...], out: Path) -> None:
         own = {name: value for name, value in own.items() if ".out." not in name}
     with writing(out / FILE) as temporary:
         save_file(own, temporary, {"run": words_of(run)})
-    for number, known in enumerate(run.learnt()):
+    different = {manifest_id(rows): rows for rows in run.learnt()}
+    for number, known in enumerate(different.values()):
         path = out / BEFORE / f"{number}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_manifest(known, path)
